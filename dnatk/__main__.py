@@ -1,0 +1,6 @@
+"""``python -m dnatk``: the same as the ``dnatk`` command (torchrun needs a module)."""
+
+from dnatk.cli import main
+
+if __name__ == "__main__":
+    main()

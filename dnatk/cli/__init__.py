@@ -1,0 +1,109 @@
+"""The ``dnatk`` command: a lazy command table and the one error ladder.
+
+Exit codes: 0 done, 1 the data or the machine, 2 the command line, 130 interrupted. A command's
+module is imported when it is run or its own help is asked for, so ``dnatk --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from dnatk import __version__
+from dnatk.errors import DnatkError
+
+# name -> what it does, in one line; the module is dnatk.cli.<name>, the command object `command`.
+COMMANDS = {
+    "embed": "Embed a genome, sequences or BED regions into an HDF5 file.",
+    "pretrain": "Pre-train a DNA language model with RandomMask on FASTA.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and one-line helps without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"dnatk.cli.{name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx, args):
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], COMMANDS, n=1)
+            if close:
+                error.message += f" Did you mean '{close[0]}'?"
+            raise
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", message="dnatk %(version)s")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors; no progress.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
+    """DNA language models, from raw genome to answers.
+
+    Messages and progress go to stderr, results to files or stdout. BED files are 0-based
+    half-open, region strings such as chr1:1-100 are 1-based inclusive.
+    """
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other.")
+    from dnatk.cli.console import Console
+
+    ctx.obj = Console(quiet=quiet, verbose=verbose, debug=debug)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: the one place where errors become exit codes."""
+    debug = "--debug" in (sys.argv[1:] if args is None else args)
+    try:
+        cli.main(args=args, prog_name="dnatk", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of stdout has gone (head, say): no complaint, and none at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (DnatkError, click.ClickException) as error:
+        if debug:
+            raise
+        _say(f"error: {error.format_message() if hasattr(error, 'format_message') else error}")
+        sys.exit(1)
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"error: {where}{error.strerror or error}")
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        text = (str(error).strip().splitlines() or [""])[0]
+        _say(f"error: unexpected {type(error).__name__}: {text}")
+        _say("this is a bug in dnatk; run again with --debug and report the traceback")
+        sys.exit(1)
+
+
+def _say(message: str) -> None:
+    click.echo(f"dnatk: {message}", err=True)

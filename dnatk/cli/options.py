@@ -1,0 +1,52 @@
+"""Options that several commands share, as decorators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+Decorator = Callable[[Callable], Callable]
+
+
+def device_option(command: Callable) -> Callable:
+    """--device."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda[:N]|mps",
+        help="Where to compute; auto takes a GPU if there is one.",
+    )(command)
+
+
+def precision_option(command: Callable) -> Callable:
+    """--precision."""
+    return click.option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+        default="auto",
+        show_default=True,
+        help="Arithmetic; auto is bf16 where the hardware computes it, else fp32.",
+    )(command)
+
+
+def threads_option(command: Callable) -> Callable:
+    """-t/--threads."""
+    return click.option(
+        "-t",
+        "--threads",
+        type=click.IntRange(min=1),
+        help="CPU threads in all.  [default: as many as this process may use]",
+    )(command)
+
+
+def batch_tokens_option(default: int, text: str) -> Decorator:
+    """--batch-tokens."""
+    return click.option(
+        "--batch-tokens",
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=True,
+        help=text,
+    )

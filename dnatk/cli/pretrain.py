@@ -1,0 +1,191 @@
+"""``dnatk pretrain``."""
+
+from __future__ import annotations
+
+import click
+
+from dnatk.cli.options import batch_tokens_option, device_option, precision_option, threads_option
+
+
+@click.command("pretrain", short_help="Pre-train a DNA language model with RandomMask on FASTA.")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("-o", "--output", required=True, metavar="DIR", help="Directory of the model.")
+@click.option("--resume", is_flag=True, help="Go on after the last checkpoint in DIR, if any.")
+@click.option(
+    "--preset",
+    type=click.Choice(["tiny", "mini", "small", "dnabert-base"]),
+    default="small",
+    show_default=True,
+    help="Architecture: 2x64, 4x128, 6x256 or 12x768 (layers x width).",
+)
+@click.option("--init", default="", metavar="MODEL", help="Start from this model, not afresh.")
+@click.option(
+    "-k",
+    "k",
+    type=click.IntRange(1, 8),
+    default=6,
+    show_default=True,
+    help="k-mer length.",
+)
+@click.option(
+    "--kmer-stride",
+    default="1",
+    show_default=True,
+    metavar="1|k",
+    help="Bases from one k-mer to the next: 1 overlapping, k non-overlapping.",
+)
+@click.option(
+    "--masking",
+    type=click.Choice(["random-mask", "dnabert", "token"]),
+    default="random-mask",
+    show_default=True,
+    help="Growing spans, spans of k tokens (DNABERT), or single tokens (BERT).",
+)
+@click.option(
+    "--span",
+    type=click.Choice(["fixed", "uniform"]),
+    default="fixed",
+    show_default=True,
+    help="A phase's spans all have its width, or each draws one up to it.",
+)
+@click.option(
+    "--order",
+    type=click.Choice(["growing", "fixed", "contracting"]),
+    default="growing",
+    show_default=True,
+    help="Phases as given, the widest from the start, or widest first.",
+)
+@click.option(
+    "--phases",
+    default="5",
+    show_default=True,
+    metavar="N|W,W,..|W:END,..",
+    help="How many phases (k, k+2, ..), their widths in tokens, or widths with the fraction of "
+    "the run at which each ends.",
+)
+@click.option(
+    "--mask-prob",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    metavar="P",
+    help="Chance of a token to be the centre of a span.  [default: 0.025; 0.15 for token]",
+)
+@click.option(
+    "--mask-ratio",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    metavar="R",
+    help="Masked share to keep through all phases, instead of --mask-prob.",
+)
+@click.option(
+    "--corruption",
+    type=click.Choice(["bert", "mask", "span"]),
+    default="bert",
+    show_default=True,
+    help="What replaces masked tokens: 80 % [MASK], 10 % random, 10 % kept, per token (bert) or "
+    "per span; or always [MASK].",
+)
+@click.option("--max-steps", type=click.IntRange(min=1), default=10_000, show_default=True)
+@batch_tokens_option(16_384, "Tokens of one optimizer step, over all GPUs.")
+@click.option(
+    "--accumulate",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Split a step into this many passes, to fit the memory.",
+)
+@click.option(
+    "--window",
+    type=int,
+    default=0,
+    metavar="BASES",
+    help="Bases of a training window.  [default: the longest that fits; 515 for k = 6]",
+)
+@click.option("--lr", type=click.FloatRange(min=0, min_open=True), default=5e-4, show_default=True)
+@click.option(
+    "--warmup",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    help="Fraction of the steps in which the learning rate rises; then it falls linearly.",
+)
+@click.option("--weight-decay", type=click.FloatRange(min=0), default=0.01, show_default=True)
+@click.option(
+    "--embedding-init",
+    type=click.Choice(["normal", "composed"]),
+    default="normal",
+    show_default=True,
+    help="How embeddings start: at random, or k-mers composed of their bases and positions as "
+    "sinusoids, which learns from far fewer tokens.",
+)
+@click.option(
+    "--min-length",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    metavar="BASES",
+    help="Leave shorter sequences out.",
+)
+@click.option(
+    "--holdout",
+    multiple=True,
+    metavar="CONTIG",
+    help="Keep this contig (or FILE:CONTIG) out of training and report the loss on it. Repeatable.",
+)
+@click.option(
+    "--weights",
+    default="",
+    metavar="W,W,..",
+    help="Share of each input in the mixture.  [default: by its bases]",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=42, show_default=True)
+@click.option(
+    "--save-steps",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Steps between checkpoints; the last two are kept.",
+)
+@click.option("--log-steps", type=click.IntRange(min=1), default=10, show_default=True)
+@device_option
+@precision_option
+@threads_option
+@click.pass_obj
+def command(console, inputs, output, resume, device, threads, weights, kmer_stride, **options):
+    """Pre-train a BERT-like DNA language model with RandomMask.
+
+    INPUTs are FASTA files (plain, bgzip or gzip) or CSV/TSV tables with a 'sequence' column.
+    Windows are drawn at random from both strands; short sequences are taken whole. DIR receives
+    an ordinary transformers model with its tokenizer, metrics.jsonl, loss.png and checkpoints;
+    killed at any time, the run goes on with --resume.
+
+    \b
+    Example:
+      dnatk pretrain genome.fa -o model --holdout chrXVI
+      dnatk pretrain a.fa b.fa.gz -o model --preset mini --max-steps 2000
+      dnatk embed genome.fa --model model
+    """
+    if options["mask_prob"] and options["mask_ratio"]:
+        raise click.UsageError("--mask-prob and --mask-ratio exclude each other.")
+    if "-" in inputs:
+        raise click.UsageError("training needs files, not '-': sequences are read more than once.")
+    if kmer_stride not in ("1", "k", str(options["k"])):
+        raise click.BadParameter("must be 1 or k.", param_hint="--kmer-stride")
+    try:
+        shares = tuple(float(w) for w in weights.split(",") if w)
+    except ValueError:
+        raise click.BadParameter("must be numbers with commas.", param_hint="--weights") from None
+
+    from dnatk.model.placement import set_threads
+    from dnatk.training.config import PretrainConfig
+    from dnatk.training.pretrain import pretrain
+
+    config = PretrainConfig(
+        inputs=inputs,
+        kmer_stride=1 if kmer_stride == "1" else options["k"],
+        weights=shares,
+        **options,
+    )
+    set_threads(threads)
+    pretrain(config, output, device=device, resume=resume, progress=console.progress())
+    console.say(f"model in {output}")

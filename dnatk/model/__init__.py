@@ -1,0 +1,1 @@
+"""BERT-like DNA models: presets, files on disk, packed inference."""

@@ -1,0 +1,70 @@
+"""Where a model runs and in which precision."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from dnatk.errors import ModelError
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_device(device: str = "auto") -> torch.device:
+    """The torch device of ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; it must be there."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("cpu")
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        raise ModelError(f"no device '{device}'", hint="give auto, cpu, cuda, cuda:0 or mps") from None
+    count = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }.get(place.type, 0)
+    if (place.index or 0) >= count:
+        raise ModelError(
+            f"device '{device}' is not here",
+            hint=f"torch sees {torch.cuda.device_count()} CUDA device(s); --device cpu always works",
+        )
+    return place
+
+
+def native_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bf16 itself (emulated bf16 is slower than fp32)."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        return any(
+            probe()
+            for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+            if (probe := getattr(torch.cpu, name, None)) is not None
+        )
+    return False
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """The dtype of ``auto`` (bf16 where native, else fp32), ``fp32``, ``bf16`` or ``fp16``."""
+    if precision == "auto":
+        return torch.bfloat16 if native_bf16(device) else torch.float32
+    if precision == "fp16" and device.type == "cpu":
+        raise ModelError(
+            "fp16 on a CPU is refused: no CPU computes it natively, it is hundreds of times "
+            "slower than bf16 or fp32",
+            hint="use --precision auto; --dtype float16 still stores float16",
+        )
+    try:
+        return PRECISIONS[precision]
+    except KeyError:
+        raise ModelError(f"no precision '{precision}'", hint="auto, fp32, bf16 or fp16") from None
+
+
+def set_threads(threads: int | None) -> int:
+    """Use ``threads`` CPU threads in all; None: as many as this process may run on."""
+    threads = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
+    torch.set_num_threads(threads)
+    return threads

@@ -1,0 +1,99 @@
+"""The options of a pre-training run, and their file: config.toml."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dnatk.errors import TrainingError
+from dnatk.kmers.vocab import check_k
+from dnatk.masking.schedule import Schedule, parse_phases
+from dnatk.masking.strategies import DEFAULT_PROB, Masker
+
+CONFIG_FILE = "config.toml"
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Everything that decides what a run computes; all of it is written to config.toml.
+
+    Attributes:
+        inputs: FASTA or CSV/TSV files.
+        init: a model directory to start from; k and the k-mer stride are then its own.
+        window: bases of a training window; a row of the batch holds that many k-mers.
+        batch_tokens: tokens of one optimizer step, over all ranks and accumulated batches.
+        weights: shares of the inputs in the mixture; empty: by their bases.
+        warmup: fraction of the steps over which the learning rate rises.
+        embedding_init: "normal" (BERT's) or "composed": k-mers as sums of a vector for each
+            (offset, base), positions as sinusoids.
+    """
+
+    inputs: tuple[str, ...]
+    preset: str = "small"
+    init: str = ""
+    k: int = 6
+    kmer_stride: int = 1
+    masking: str = "random-mask"
+    span: str = "fixed"
+    order: str = "growing"
+    phases: str = "5"
+    mask_prob: float = 0.0
+    mask_ratio: float = 0.0
+    corruption: str = "bert"
+    max_steps: int = 10_000
+    batch_tokens: int = 16_384
+    accumulate: int = 1
+    window: int = 0
+    lr: float = 5e-4
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    embedding_init: str = "normal"
+    min_length: int = 32
+    holdout: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    seed: int = 42
+    save_steps: int = 1000
+    log_steps: int = 10
+    precision: str = "auto"
+
+    def schedule(self) -> Schedule:
+        """The phases: DNABERT's masking is one of k tokens, independent tokens one of 1."""
+        check_k(self.k)
+        phases = {"dnabert": str(self.k) + ":1", "token": "1:1"}.get(self.masking, self.phases)
+        return Schedule.build(parse_phases(phases, self.k), self.max_steps, self.order)
+
+    def masker(self, vocab_size: int) -> Masker:
+        """The masking of this run."""
+        return Masker(
+            vocab_size=vocab_size,
+            smallest=min(self.schedule().widths),
+            mask_prob=self.mask_prob or DEFAULT_PROB[self.masking],
+            mask_ratio=self.mask_ratio or None,
+            span=self.span,
+            corruption=self.corruption,
+        )
+
+    def write(self, directory: Path) -> None:
+        """Write config.toml (every field; tuples as arrays)."""
+        # A JSON string, number or array of them is TOML too.
+        lines = [f"{name} = {json.dumps(value)}" for name, value in asdict(self).items()]
+        (directory / CONFIG_FILE).write_text("\n".join(lines) + "\n")
+
+    def check_same(self, directory: Path) -> None:
+        """Raise :class:`TrainingError` naming what differs from the config.toml in a directory."""
+        path = directory / CONFIG_FILE
+        try:
+            written = tomllib.loads(path.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise TrainingError(f"cannot be read: {error}", path=path) from None
+        now = json.loads(json.dumps(asdict(self)))
+        for name, value in now.items():
+            if written.get(name) != value:
+                raise TrainingError(
+                    f"{name} was {written.get(name)!r} and is now {value!r}",
+                    path=path,
+                    hint="--resume goes on with the same options; start another run elsewhere",
+                )

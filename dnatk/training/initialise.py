@@ -1,0 +1,3 @@
+"""Starting weights that learn from fewer tokens."""
+
+from __future__ import annotations

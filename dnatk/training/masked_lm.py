@@ -1,0 +1,103 @@
+"""transformers' BertForMaskedLM over packed sequences, with the head on masked tokens only.
+
+Shapes: T tokens of all sequences one after another, M masked tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+from transformers import AttentionInterface, BertConfig, BertForMaskedLM
+
+from dnatk.errors import ModelError
+from dnatk.model.attention import packed_attention
+from dnatk.model.tokenizer_files import write_tokenizer
+
+ATTENTION = "dnatk_packed"
+
+
+def _attention(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
+    # transformers hands over (1, H, T, E) and wants (1, T, H, E).
+    mixed_THE = packed_attention(
+        *(x[0].transpose(0, 1) for x in (query, key, value)),
+        kwargs["lengths"],
+        scaling,
+        dropout if module.training else 0.0,
+    )
+    return mixed_THE[None], None
+
+
+AttentionInterface.register(ATTENTION, _attention)
+
+
+class PackedMaskedLM(BertForMaskedLM):
+    """BertForMaskedLM whose forward takes a packed batch; saved, it is a plain BertForMaskedLM."""
+
+    def forward(
+        self,
+        ids_T: torch.Tensor,
+        position_T: torch.Tensor,
+        lengths: Sequence[int],
+        masked_M: torch.Tensor,
+        labels: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Mean cross-entropy (nats) over the masked tokens.
+
+        Args:
+            ids_T, position_T, lengths: as :class:`dnatk.model.encoder.Encoder`.
+            masked_M: (M,) where the masked tokens stand.
+            labels: (M,) their true ids.
+            num_items_in_batch: what to divide by, where a step has several batches or ranks. A
+                step in which nothing is masked has loss 0.
+        """
+        hidden_TD = self.bert(
+            input_ids=ids_T[None], position_ids=position_T[None], lengths=lengths
+        ).last_hidden_state[0]
+        logits_MV = self.cls(hidden_TD[masked_M])
+        total = F.cross_entropy(logits_MV.float(), labels, reduction="sum")
+        count = labels.numel() if num_items_in_batch is None else num_items_in_batch
+        return {"loss": total / max(count, 1)}
+
+    def save_pretrained(self, save_directory, **kwargs) -> None:
+        """Write a transformers directory that needs no dnatk, tokenizer files included."""
+        super().save_pretrained(save_directory, **kwargs)
+        self.config.architectures = ["BertForMaskedLM"]
+        self.config.save_pretrained(save_directory)
+        write_tokenizer(
+            Path(save_directory),
+            self.k,
+            self.kmer_stride,
+            self.config.max_position_embeddings,
+            **self.facts,
+        )
+
+    def describe(self, k: int, kmer_stride: int, **facts: object) -> None:
+        """What dnatk.json shall say of this model, beside its sizes."""
+        self.k, self.kmer_stride, self.facts = k, kmer_stride, facts
+
+
+def new_model(config: dict, seed: int) -> PackedMaskedLM:
+    """A model of ``config`` (BertConfig's names) with fresh weights."""
+    torch.manual_seed(seed)
+    model = PackedMaskedLM(BertConfig(**config))
+    model.set_attn_implementation(ATTENTION)
+    return model
+
+
+def pretrained_model(directory: Path) -> PackedMaskedLM:
+    """The model in ``directory``, in fp32, MLM head included."""
+    model, loading = PackedMaskedLM.from_pretrained(
+        directory, dtype=torch.float32, output_loading_info=True, local_files_only=True
+    )
+    if loading["missing_keys"]:
+        raise ModelError(
+            f"lacks {', '.join(sorted(loading['missing_keys'])[:3])}",
+            path=directory,
+            hint="--init needs a masked language model with its head",
+        )
+    model.set_attn_implementation(ATTENTION)
+    return model
