@@ -111,12 +111,12 @@ from dnatk.cli.options import batch_tokens_option, device_option, precision_opti
 )
 @click.option("--weight-decay", type=click.FloatRange(min=0), default=0.01, show_default=True)
 @click.option(
-    "--embedding-init",
-    type=click.Choice(["normal", "composed"]),
-    default="normal",
+    "--start",
+    type=click.Choice(["local", "normal"]),
+    default="local",
     show_default=True,
-    help="How embeddings start: at random, or k-mers composed of their bases and positions as "
-    "sinusoids, which learns from far fewer tokens.",
+    help="Fresh weights: local attention and k-mers composed of bases, which learns from far "
+    "fewer tokens, or BERT's normal ones.",
 )
 @click.option(
     "--min-length",

@@ -21,6 +21,7 @@ import numpy as np
 
 from dnatk.errors import InputError, ReferenceError_
 from dnatk.genome.names import unknown_contig_hint
+from dnatk.genome.regions import Region
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,12 @@ def _unpacked(handle: BinaryIO) -> BinaryIO:
     if not hasattr(handle, "peek"):
         return handle
     return gzip.open(handle, "rb") if handle.peek(2)[:2] == _GZIP else handle
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal sha256 of a file as it lies on disk."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def is_bgzip(path: Path) -> bool:
@@ -174,22 +181,25 @@ class Genome:
         """Close the file; fetching is over."""
         self._faidx.close()
 
-    def check(self, contig: str, start: int, end: int) -> None:
-        """Raise :class:`ReferenceError_` unless [start, end) lies inside a contig that is there."""
+    def check(self, region: Region) -> None:
+        """Raise :class:`ReferenceError_` unless a region lies inside a contig that is there."""
+        contig, start, end = region.contig, region.start, region.end
+        where = {"path": region.source or None, "line": region.line}
         if contig not in self.lengths:
             raise ReferenceError_(
                 f"no contig '{contig}' in {self.path}",
                 hint=unknown_contig_hint(contig, self.lengths),
+                **where,
             )
         length = self.lengths[contig]
         if not 0 <= start <= end <= length:
             raise ReferenceError_(
-                f"{contig}:{start}-{end} (0-based) is outside the contig, which has {length} bases"
+                f"{contig}:{start}-{end} is outside the contig, which has {length} bases", **where
             )
 
     def fetch(self, contig: str, start: int, end: int) -> np.ndarray:
         """Bases (end - start,) uint8 of the forward strand of [start, end)."""
-        self.check(contig, start, end)
+        self.check(Region(contig, start, end))
         if start == end:
             return np.empty(0, dtype=np.uint8)
         sequence = self._faidx.fetch(contig, start + 1, end).encode("latin-1")

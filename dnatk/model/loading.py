@@ -6,12 +6,12 @@ model.safetensors or pytorch_model.bin), without importing transformers.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from dnatk.errors import InputError, ModelError
+from dnatk.genome.fasta import sha256
 from dnatk.kmers import Vocabulary
 from dnatk.model.encoder import Encoder, EncoderConfig
 from dnatk.model.tokenizer_files import FACTS_FILE, FORMAT_VERSION
@@ -73,7 +73,7 @@ def read_model(model: str | Path = DEFAULT_MODEL) -> ModelInfo:
         name=str(model),
         directory=directory,
         weights=weights,
-        sha256=_sha256(weights),
+        sha256=sha256(weights),
         k=k,
         kmer_stride=kmer_stride,
         config=_encoder_config(config, directory / "config.json"),
@@ -189,11 +189,6 @@ def _encoder_config(config: dict, path: Path) -> EncoderConfig:
         )
     except KeyError as error:
         raise ModelError(f"has no {error.args[0]}", path=path) from None
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _one_line(error: Exception) -> str:

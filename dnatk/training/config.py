@@ -26,8 +26,8 @@ class PretrainConfig:
         batch_tokens: tokens of one optimizer step, over all ranks and accumulated batches.
         weights: shares of the inputs in the mixture; empty: by their bases.
         warmup: fraction of the steps over which the learning rate rises.
-        embedding_init: "normal" (BERT's) or "composed": k-mers as sums of a vector for each
-            (offset, base), positions as sinusoids.
+        start: "local" (see :mod:`dnatk.training.initialise`) or "normal", BERT's own weights to
+            start from.
     """
 
     inputs: tuple[str, ...]
@@ -50,7 +50,7 @@ class PretrainConfig:
     warmup: float = 0.05
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
-    embedding_init: str = "normal"
+    start: str = "local"
     min_length: int = 32
     holdout: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()

@@ -20,10 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from dnatk.errors import InputError
-from dnatk.genome.fasta import check_nucleotides, open_text, read_fasta
+from dnatk.genome.fasta import check_nucleotides, open_text, read_fasta, sha256
 from dnatk.genome.names import unknown_contig_hint
 from dnatk.kmers import Vocabulary, encode
 from dnatk.kmers.vocab import CLS, SEP, UNK
+from dnatk.masking.strategies import N_DRAWS
 
 # A window is drawn anew while less than this share of its k-mers is free of N.
 MIN_VALID_SHARE = 0.5
@@ -72,6 +73,7 @@ class SourceSummary:
     """What one input gave: for the log and the model card."""
 
     path: str
+    sha256: str
     records: int
     bases: int
     held_out: int
@@ -128,7 +130,7 @@ class Corpus:
                 (heldout if label else train).append((position, len(bases), number))
                 self._file.write(bases)
                 position += len(bases)
-            self.sources.append(SourceSummary(str(path), **counts))
+            self.sources.append(SourceSummary(str(path), sha256(path), **counts))
         for name in holdout:
             if name not in used_names:
                 raise InputError(
@@ -208,16 +210,16 @@ class Sampler:
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """The packed batch of these global rows."""
-        sequences, draws = [], []
+        drawn = []
         for row in rows:
-            mine = self._row(row_rng(self.seed, row, _STREAM_WINDOWS))
-            n_tokens = sum(map(len, mine))
-            sequences += mine
-            draws.append(
-                row_rng(self.seed, row, _STREAM_MASKS).random((4, n_tokens), dtype=np.float32)
-            )
-        ids_T = np.concatenate(sequences)
-        return Batch(ids_T, [len(s) for s in sequences], np.concatenate(draws, axis=1))
+            masks = row_rng(self.seed, row, _STREAM_MASKS)
+            for ids in self._row(row_rng(self.seed, row, _STREAM_WINDOWS)):
+                drawn.append((ids, masks.random((N_DRAWS, len(ids)), dtype=np.float32)))
+        # Attention runs equal neighbours as one product.
+        drawn.sort(key=lambda pair: len(pair[0]))
+        sequences, draws = zip(*drawn, strict=True)
+        lengths = [len(ids) for ids in sequences]
+        return Batch(np.concatenate(sequences), lengths, np.concatenate(draws, axis=1))
 
     def _row(self, rng: np.random.Generator) -> list[np.ndarray]:
         row: list[np.ndarray] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import os
@@ -23,7 +22,7 @@ from dnatk.model.tokenizer_files import FACTS_FILE
 from dnatk.progress import NullProgress, Progress
 from dnatk.training.config import CONFIG_FILE, PretrainConfig
 from dnatk.training.corpus import Corpus, Sampler
-from dnatk.training.initialise import compose_embeddings
+from dnatk.training.initialise import start_local
 from dnatk.training.masked_lm import PackedMaskedLM, new_model, pretrained_model
 from dnatk.training.plot import plot_loss
 from dnatk.training.trainer import (
@@ -187,9 +186,11 @@ def _is_finished(run: Path, config: PretrainConfig, resume: bool) -> bool:
 def _model(config: PretrainConfig) -> PackedMaskedLM:
     if config.init:
         return pretrained_model(read_model(config.init).directory)
-    model = new_model(preset(config.preset).bert_config(config.k), config.seed)
-    if config.embedding_init == "composed":
-        compose_embeddings(model, config.k, config.seed)
+    sizes = preset(config.preset).bert_config(config.k)
+    if config.start == "normal":
+        return new_model(sizes, config.seed)
+    model = new_model({**sizes, "initializer_range": sizes["hidden_size"] ** -0.5}, config.seed)
+    start_local(model, config.k, config.seed)
     return model
 
 
@@ -230,9 +231,3 @@ def _heldout_bits(sampler: Sampler, masker: Masker, widths: list[int]):
         return bits
 
     return evaluate
-
-
-def checksum(path: str | Path) -> str:
-    """sha256 of a file, for a model card."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

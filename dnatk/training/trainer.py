@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.utils.data import Dataset, SequentialSampler
+import transformers.utils.logging as transformers_logging
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from dnatk.errors import TrainingError
@@ -125,7 +126,11 @@ def checkpoints(run: Path) -> list[Path]:
 
 def sync_directory(directory: Path) -> None:
     """Bring every file of a directory to the disk, so that a rename after it means something."""
+    umask = os.umask(0)
+    os.umask(umask)
     for path in directory.iterdir():
+        # safetensors leaves its files readable by their owner only.
+        path.chmod(0o666 & ~umask)
         with open(path, "rb") as handle:
             os.fsync(handle.fileno())
 
@@ -205,6 +210,7 @@ class MetricsLog(TrainerCallback):
 
 def training_arguments(run: Path, *, device: torch.device, bf16: bool, **own) -> TrainingArguments:
     """TrainingArguments with DNABERT's optimizer, and every side effect of the Trainer off."""
+    transformers_logging.disable_progress_bar()
     return TrainingArguments(
         output_dir=str(run),
         adam_beta1=0.9,

@@ -1,0 +1,142 @@
+"""``dnatk embed``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from dnatk.cli.options import device_option, precision_option, threads_option
+
+
+@click.command("embed", short_help="Embed a genome, sequences or BED regions into an HDF5 file.")
+@click.argument("fasta", metavar="FASTA")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="HDF5 file to write.  [default: FASTA.embeddings.h5, beside the input]",
+)
+@click.option("--bed", metavar="BED", help="One row for each region of this BED file (- is stdin).")
+@click.option(
+    "--region",
+    "regions",
+    multiple=True,
+    metavar="CHR:START-END",
+    help="One row for this region, 1-based inclusive. Repeatable.",
+)
+@click.option(
+    "--model",
+    default="dnatk-small",
+    show_default=True,
+    metavar="DIR|NAME",
+    help="A model directory, or an installed model.",
+)
+@click.option(
+    "--pool",
+    type=click.Choice(["mean", "max", "cls", "none"]),
+    default="mean",
+    show_default=True,
+    help="How k-mers become a row; none keeps the vector of every k-mer.",
+)
+@click.option(
+    "--layer",
+    type=int,
+    default=-1,
+    show_default=True,
+    help="Hidden states to take: 0 the embeddings, n after layer n, -1 the last.",
+)
+@click.option(
+    "--window", type=int, metavar="BASES", help="Longest piece given to the model.  [default: 515]"
+)
+@click.option(
+    "--stride",
+    type=int,
+    metavar="BASES",
+    help="From one piece to the next.  [default: window-k+1, each k-mer once]",
+)
+@click.option(
+    "--rc",
+    type=click.Choice(["none", "average"]),
+    default="none",
+    show_default=True,
+    help="Average with the embedding of the other strand.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="Of the numbers in the file.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["fail", "na"]),
+    default="fail",
+    show_default=True,
+    help="At a region that cannot be scored: stop, or write a NaN row with its status.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the output.")
+@device_option
+@precision_option
+@threads_option
+@click.option(
+    "--batch-tokens",
+    type=click.IntRange(min=1),
+    help="Tokens in one pass through the model.  [default: 8192 on a CPU, 131072 on a GPU]",
+)
+@click.pass_obj
+def command(console, fasta, output, bed, regions, model, force, threads, **options):
+    """Embed a genome, sequences or regions into an HDF5 file.
+
+    FASTA is plain, bgzip or gzip, or - for stdin. Without --bed or --region every piece of
+    --window bases of every sequence is a row; a sequence that fits is one row. With --bed each
+    line is a row, whatever its length; "-" regions are read as the reverse complement.
+
+    \b
+    Example:
+      dnatk embed genome.fa
+      dnatk embed genome.fa --bed promoters.bed -o promoters.h5 --rc average
+      zcat reads.fa.gz | dnatk embed - -o reads.h5
+      python -c 'import dnatk; print(dnatk.read_embeddings("promoters.h5"))'
+    """
+    if bed is not None and regions:
+        raise click.UsageError("--bed and --region exclude each other.")
+    if fasta == "-":
+        if bed is not None or regions:
+            raise click.UsageError(
+                "regions need a FASTA file: stdin cannot be read at any place. "
+                "Save it to a file first."
+            )
+        if output is None:
+            raise click.UsageError("name the output with -o when the FASTA comes from stdin.")
+    if output == "-":
+        raise click.UsageError("HDF5 cannot go to stdout; name a file with -o.")
+    if output is None:
+        output = f"{fasta}.embeddings.h5"
+        console.say(f"writing {output}")
+
+    from dnatk.inference.embed import EmbedOptions, embed
+    from dnatk.model.placement import set_threads
+    from dnatk.output.hdf5 import Status
+
+    set_threads(threads)
+    summary = embed(
+        fasta,
+        output,
+        bed=bed,
+        regions=regions,
+        model=model,
+        options=EmbedOptions(**options),
+        force=force,
+        command=shlex.join(["dnatk", *sys.argv[1:]]),
+        progress=console.progress(),
+    )
+    notes = [f"{summary.skipped} windows without a valid k-mer skipped"] if summary.skipped else []
+    notes += [
+        f"{count} NaN ({Status(status).name.lower().replace('_', ' ')})"
+        for status, count in summary.unscored.items()
+    ]
+    console.say(f"{Path(summary.path)}: {summary.rows} rows" + "".join(f", {n}" for n in notes))

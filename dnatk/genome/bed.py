@@ -1,0 +1,73 @@
+"""BED3 to BED12 (and more columns) in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dnatk.errors import InputError
+from dnatk.genome.fasta import open_text
+from dnatk.genome.regions import Region
+
+_SKIPPED = ("track", "browser")
+
+
+def read_bed(path: str | Path) -> Iterator[Region]:
+    """Stream the regions of a BED file (plain or gzip, ``-`` for stdin) in file order.
+
+    Columns are separated by tabs, or by white space where a line has no tab. Comment, track and
+    browser lines and blank lines are passed over.
+
+    Raises:
+        InputError: a malformed line (with its number), or no region in the file.
+    """
+    shown = "<stdin>" if str(path) == "-" else str(path)
+    empty = True
+    with open_text(path) as handle:
+        for number, raw in enumerate(handle, start=1):
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError:
+                raise InputError("is not a text file", path=shown, line=number) from None
+            if not line.strip() or _is_header(line):
+                continue
+            empty = False
+            yield _parse(line, shown, number)
+    if empty:
+        raise InputError("has no region", path=shown)
+
+
+def _is_header(line: str) -> bool:
+    return line.startswith("#") or line.split(maxsplit=1)[0] in _SKIPPED
+
+
+def _parse(line: str, path: str, number: int) -> Region:
+    fields = tuple(line.split("\t") if "\t" in line else line.split())
+
+    def fail(message: str, hint: str | None = None) -> InputError:
+        return InputError(message, path=path, line=number, hint=hint)
+
+    if line[0] == ">":
+        raise fail("is FASTA, not BED")
+    if len(fields) < 3:
+        raise fail(f"{len(fields)} column(s), BED needs at least 3", "contig, start, end")
+    positions = []
+    for what, text in zip(("start", "end"), fields[1:3], strict=True):
+        if not (text.isascii() and text.removeprefix("-").isdigit()):
+            raise fail(f"{what} '{text}' is no whole number")
+        if text.startswith("-"):
+            raise fail(f"{what} {text} is negative", "BED starts count from 0")
+        positions.append(int(text))
+    start, end = positions
+    if end >= 1 << 62:
+        raise fail(f"end {end} is beyond any genome")
+    if start >= end:
+        raise fail(f"end ({end}) <= start ({start})", "BED is 0-based half-open")
+    strand = fields[5].strip() if len(fields) > 5 else "."
+    if strand not in ("+", "-", "."):
+        raise fail(f"strand '{strand}' is none of + - .")
+    name = fields[3].strip() if len(fields) > 3 else ""
+    if not fields[0].strip():
+        raise fail("an empty contig name")
+    name = "" if name == "." else name
+    return Region(fields[0], start, end, strand, name, path, number, fields)

@@ -1,0 +1,1 @@
+"""Regions in, results out, in input order and constant memory."""

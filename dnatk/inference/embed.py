@@ -1,0 +1,259 @@
+"""``dnatk embed``: FASTA (and BED) in, HDF5 embeddings out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dnatk import __version__
+from dnatk.errors import InputError, ModelError
+from dnatk.genome.bed import read_bed
+from dnatk.genome.fasta import Genome, read_fasta
+from dnatk.genome.regions import Region, parse_region
+from dnatk.genome.windows import Tiling
+from dnatk.inference.engine import Engine, Row, Tile
+from dnatk.inference.tiles import Tally, genome_tiles, record_tiles, region_tiles
+from dnatk.kmers import Vocabulary
+from dnatk.model.encoder import Encoder, resolve_layer
+from dnatk.model.loading import DEFAULT_MODEL, ModelInfo, load_encoder, read_model
+from dnatk.model.pooling import POOLS
+from dnatk.output.files import check_output, written_whole
+from dnatk.output.hdf5 import EmbeddingWriter, Status
+from dnatk.progress import NullProgress, Progress
+
+log = logging.getLogger(__name__)
+
+# One forward on a CPU stays near its cache; a GPU wants many tokens at once.
+_BATCH_TOKENS = {"cpu": 8192, "cuda": 131_072, "mps": 32_768}
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """How sequences become vectors.
+
+    Attributes:
+        pool: mean, max, cls (one vector a row) or none (a vector for every k-mer).
+        layer: 0 the embeddings, n after layer n, negative from the end.
+        window, stride: bases; None: the longest window that fits the model, and the stride at
+            which neighbouring windows share no k-mer and none is lost.
+        rc: "none", or "average" with the other strand.
+        on_error: "fail" or "na", for regions that cannot be scored.
+        batch_tokens: of one forward; None: by the device.
+    """
+
+    pool: str = "mean"
+    layer: int = -1
+    window: int | None = None
+    stride: int | None = None
+    rc: str = "none"
+    device: str = "auto"
+    precision: str = "auto"
+    dtype: str = "float16"
+    on_error: str = "fail"
+    batch_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("pool", POOLS),
+            ("rc", ("none", "average")),
+            ("dtype", ("float16", "float32")),
+            ("on_error", ("fail", "na")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} must be one of {', '.join(allowed)}")
+
+    def tiling(self, info: ModelInfo) -> Tiling:
+        """Window and stride for a model, checked against what it can take."""
+        window = info.max_window if self.window is None else self.window
+        if window > info.max_window:
+            raise InputError(
+                f"--window {window} is more than the model takes",
+                hint=f"at most {info.max_window} bases",
+            )
+        stride = window - info.k + info.kmer_stride if self.stride is None else self.stride
+        return Tiling(window, stride, info.k, info.kmer_stride)
+
+
+@dataclass(frozen=True)
+class EmbedSummary:
+    """What was written.
+
+    Attributes:
+        rows: in the file; of these ``unscored`` are NaN.
+        skipped: tiles without a valid k-mer, left out (without BED only).
+    """
+
+    path: Path
+    rows: int
+    skipped: int
+    unscored: dict[Status, int]
+
+
+def embed(
+    fasta: str | Path,
+    output: str | Path,
+    *,
+    bed: str | Path | None = None,
+    regions: Sequence[str] = (),
+    model: str | Path = DEFAULT_MODEL,
+    options: EmbedOptions | None = None,
+    force: bool = False,
+    command: str = "",
+    progress: Progress | None = None,
+) -> EmbedSummary:
+    """Embed a genome tile by tile, or regions of it, into an HDF5 file.
+
+    Args:
+        fasta: a file, or "-" to stream standard input (whole records only).
+        output: the HDF5 file, layout in :mod:`dnatk.output.hdf5`.
+        bed: BED file, or "-": one row a line; else
+        regions: strings such as "chr1:1-100" (1-based inclusive): one row each; else
+            every tile of every contig is a row.
+        model: a model directory, or the name of a shipped model.
+        command: recorded in the file.
+
+    Raises:
+        InputError, ReferenceError_, ModelError, OutputError: nothing is left under ``output``.
+    """
+    options = options or EmbedOptions()
+    path = check_output(output, force=force)
+    info = read_model(model)
+    tiling = options.tiling(info)
+    resolve_layer(options.layer, info.config.layers)
+    tally = Tally()
+    source = _Source.open(fasta, bed, regions, tiling, options, tally)
+    encoder = load_encoder(info, device=options.device, precision=options.precision)
+    vocabulary = Vocabulary(info.k)
+    check_encoding(vocabulary)
+    engine = Engine(
+        encoder,
+        vocabulary,
+        pool=options.pool,
+        layer=options.layer,
+        rc=options.rc,
+        batch_tokens=options.batch_tokens or _BATCH_TOKENS.get(encoder.device.type, 32_768),
+    )
+    progress = progress or NullProgress()
+    progress.start("embedding", source.total, source.unit)
+    with written_whole(path) as partial:
+        writer = EmbeddingWriter(
+            partial,
+            width=info.config.hidden,
+            dtype=options.dtype,
+            per_token=options.pool == "none",
+            contigs=source.contigs,
+            attributes=_attributes(info, tiling, options, encoder, command),
+        )
+        try:
+            for rows in engine.run(source.tiles(writer)):
+                _write(writer, engine, rows)
+                progress.advance(source.size(rows))
+            if not tally.rows:
+                raise InputError(
+                    "nothing to embed: no tile holds a k-mer free of N",
+                    path=_shown(fasta),
+                )
+            writer.finish()
+        finally:
+            writer.close()
+    progress.finish()
+    return EmbedSummary(path, tally.rows, tally.skipped, tally.unscored)
+
+
+def check_encoding(vocabulary: Vocabulary) -> None:
+    """Pure ACGT must give no [UNK]: the guard against a tokenizer that silently knows nothing."""
+    from dnatk.kmers import encode
+
+    if (encode("ACGT" * vocabulary.k, vocabulary.k) < 5).any():
+        raise ModelError("the vocabulary does not know its own k-mers")
+
+
+@dataclass
+class _Source:
+    """Where tiles come from, and how progress counts them."""
+
+    contigs: dict[str, int]
+    total: int | None
+    unit: str
+    draw: object
+
+    def tiles(self, writer: EmbeddingWriter) -> Iterator[Tile]:
+        return self.draw(writer)
+
+    def size(self, rows: list[Row]) -> int:
+        return len(rows) if self.unit == "regions" else sum(len(row.region) for row in rows)
+
+    @classmethod
+    def open(cls, fasta, bed, regions, tiling: Tiling, options: EmbedOptions, tally) -> _Source:
+        if str(fasta) == "-":
+            records = read_fasta("-")
+            return cls(
+                {}, None, "bases", lambda w: record_tiles(records, tiling, tally, w.add_contig)
+            )
+        genome = Genome(fasta)
+        if bed is None and not regions:
+            total = sum(genome.lengths.values())
+            return cls(genome.lengths, total, "bases", lambda _: genome_tiles(genome, tiling, tally))
+        if bed is None:
+            wanted = [parse_region(text, genome.lengths) for text in regions]
+            total = len(wanted)
+        else:
+            wanted = read_bed(bed)
+            total = None if str(bed) == "-" else _count(read_bed(bed), genome, options.on_error)
+        return cls(
+            genome.lengths,
+            total,
+            "regions",
+            lambda _: region_tiles(wanted, genome, tiling, tally, on_error=options.on_error),
+        )
+
+
+def _count(regions: Iterable[Region], genome: Genome, on_error: str) -> int:
+    """Read a BED to its end before any work, so that line 90,000 fails in the first second."""
+    count = 0
+    for region in regions:
+        count += 1
+        if on_error == "fail":
+            genome.check(region)
+    return count
+
+
+def _write(writer: EmbeddingWriter, engine: Engine, rows: list[Row]) -> None:
+    if not rows:
+        return
+    regions = [row.region for row in rows]
+    status_N = np.array([row.status for row in rows])
+    if engine.pool == "none":
+        tokens = [part for row in rows for part in row.tokens]
+        tokens_N = np.array([sum(map(len, row.tokens)) for row in rows])
+        vectors = np.concatenate(tokens) if tokens else engine.no_tokens()
+        writer.append(regions, status_N, vectors, tokens_N)
+    else:
+        writer.append(regions, status_N, np.stack([engine.vector(row) for row in rows]))
+
+
+def _attributes(
+    info: ModelInfo, tiling: Tiling, options: EmbedOptions, encoder: Encoder, command: str
+) -> dict[str, object]:
+    return {
+        "dnatk_version": __version__,
+        "command": command,
+        "model": info.name,
+        "model_sha256": info.sha256,
+        "k": info.k,
+        "kmer_stride": info.kmer_stride,
+        "window": tiling.window,
+        "stride": tiling.stride,
+        "pool": options.pool,
+        "layer": resolve_layer(options.layer, info.config.layers),
+        "rc": options.rc,
+        "precision": str(encoder.dtype).removeprefix("torch."),
+    }
+
+
+def _shown(fasta: str | Path) -> str:
+    return "<stdin>" if str(fasta) == "-" else str(fasta)

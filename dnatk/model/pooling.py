@@ -1,0 +1,40 @@
+"""From hidden states of tokens to one vector a tile.
+
+Shapes: T tokens packed, S tiles, D hidden, L tokens of a tile ([CLS] and [SEP] included).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from dnatk.model.attention import equal_runs
+
+POOLS = ("mean", "max", "cls", "none")
+
+
+def pool_tiles(
+    hidden_TD: torch.Tensor, lengths: Sequence[int], kept_T: torch.Tensor, pool: str
+) -> torch.Tensor:
+    """(S, D) fp32: what each tile adds to its row.
+
+    Args:
+        kept_T: (T,) bool, the tokens that count: valid k-mers that the tile answers for.
+        pool: "mean" gives the *sum* over kept tokens (tiles of a row add up, then are divided by
+            their count), "max" the maximum (-inf where none is kept), "cls" the [CLS] state.
+    """
+    out = []
+    for start, count, length in equal_runs(lengths):
+        rows = slice(start, start + count * length)
+        hidden_SLD = hidden_TD[rows].unflatten(0, (count, length))
+        if pool == "cls":
+            out.append(hidden_SLD[:, 0].float())
+            continue
+        kept_SL = kept_T[rows].unflatten(0, (count, length))
+        if pool == "mean":
+            out.append(torch.bmm(kept_SL[:, None].float(), hidden_SLD.float())[:, 0])
+        else:
+            masked = hidden_SLD.float().masked_fill(~kept_SL[..., None], float("-inf"))
+            out.append(masked.amax(dim=1))
+    return torch.cat(out)

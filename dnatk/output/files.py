@@ -1,0 +1,38 @@
+"""Output files appear whole or not at all: written under another name, renamed at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dnatk.errors import OutputError
+
+
+def check_output(path: str | Path, *, force: bool) -> Path:
+    """The output path, or :class:`OutputError`: before any work is done."""
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError("is a directory", path=path, hint="name a file")
+    if not path.parent.is_dir():
+        raise OutputError(f"its directory {path.parent} does not exist", path=path)
+    if path.exists() and not force:
+        raise OutputError("exists already", path=path, hint="--force overwrites it")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"its directory {path.parent} may not be written", path=path)
+    return path
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A name to write to, which becomes ``path`` on success and is removed on any failure."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        raise OutputError(f"cannot be written: {reason}", path=path) from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,214 @@
+"""dnatk's HDF5 layout for embeddings, written row by row in constant memory.
+
+    /embedding (N, D) float16 or float32
+    /region/contig (N,) uint32, an index into /contig/name
+    /region/start, /region/end (N,) int64, 0-based half-open, forward strand
+    /region/strand (N,) S1; /region/name (N,) utf-8
+    /region/status (N,) uint8, see Status
+    /contig/name (C,) utf-8; /contig/length (C,) int64 (-1: contig unknown to the FASTA)
+    /token/embedding (T, D), /token/offset (N+1,) int64: instead of /embedding for --pool none;
+        row i has tokens offset[i] .. offset[i+1]
+
+Attributes of the root: format, format_version, complete, dnatk_version, command, model,
+model_sha256, k, kmer_stride, window, stride, pool, layer, rc, precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from dnatk.errors import InputError
+from dnatk.genome.regions import Region
+
+FORMAT = "dnatk-embedding"
+FORMAT_VERSION = 1
+_CHUNK_BYTES = 1 << 19
+_TEXT = h5py.string_dtype("utf-8")
+_REGION = {"contig": "u4", "start": "i8", "end": "i8", "strand": "S1", "status": "u1"}
+
+
+class Status(IntEnum):
+    """Why a row has no embedding."""
+
+    SCORED = 0
+    NO_VALID_KMER = 1
+    OUT_OF_BOUNDS = 2
+    UNKNOWN_CONTIG = 3
+
+
+class _Column:
+    """A dataset that grows by whole chunks (misaligned appends cost four times as much)."""
+
+    def __init__(self, file: h5py.File, name: str, dtype, width: int | None = None) -> None:
+        row_bytes = np.dtype(dtype).itemsize * (width or 1) if dtype != _TEXT else 16
+        self._rows = max(1, min(_CHUNK_BYTES // row_bytes, 1 << 14))
+        tail = () if width is None else (width,)
+        self._data = file.create_dataset(
+            name, (0, *tail), maxshape=(None, *tail), chunks=(self._rows, *tail), dtype=dtype
+        )
+        self._parts: list[np.ndarray] = []
+        self._waiting = 0
+
+    def append(self, rows: np.ndarray) -> None:
+        self._parts.append(rows)
+        self._waiting += len(rows)
+        if self._waiting >= self._rows:
+            whole = self._waiting // self._rows * self._rows
+            joined = np.concatenate(self._parts)
+            self._write(joined[:whole])
+            self._parts = [joined[whole:].copy()]
+            self._waiting -= whole
+
+    def flush(self) -> None:
+        if self._waiting:
+            self._write(np.concatenate(self._parts))
+        self._parts, self._waiting = [], 0
+
+    def _write(self, rows: np.ndarray) -> None:
+        at = len(self._data)
+        self._data.resize(at + len(rows), axis=0)
+        self._data[at:] = rows
+
+
+
+
+class EmbeddingWriter:
+    """Writes one embedding file; rows come in output order.
+
+    Args:
+        path: the file, overwritten.
+        width: D.
+        dtype: "float16" or "float32".
+        per_token: write /token instead of /embedding.
+        contigs: known contigs with their lengths; more may be met later.
+        attributes: of the root, beside format and complete.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        width: int,
+        dtype: str,
+        per_token: bool,
+        contigs: Mapping[str, int],
+        attributes: Mapping[str, object],
+    ) -> None:
+        self._file = h5py.File(path, "w")
+        self._file.attrs.update(
+            {"format": FORMAT, "format_version": FORMAT_VERSION, "complete": False, **attributes}
+        )
+        self._dtype = np.dtype(dtype)
+        self._region = {
+            name: _Column(self._file, f"region/{name}", kind) for name, kind in _REGION.items()
+        }
+        self._names = _Column(self._file, "region/name", _TEXT)
+        self._vectors = _Column(
+            self._file, "token/embedding" if per_token else "embedding", self._dtype, width
+        )
+        self._offset = _Column(self._file, "token/offset", "i8") if per_token else None
+        self._end = 0
+        if self._offset is not None:
+            self._offset.append(np.zeros(1, dtype="i8"))
+        self._contigs = {name: i for i, name in enumerate(contigs)}
+        self._lengths = list(contigs.values())
+
+    def append(
+        self,
+        regions: list[Region],
+        status_N: np.ndarray,
+        vectors: np.ndarray,
+        tokens_N: np.ndarray | None = None,
+    ) -> None:
+        """Append rows: vectors (N, D), or with ``tokens_N`` (N,) their tokens (sum, D)."""
+        columns = {
+            "contig": [self._contig(r.contig) for r in regions],
+            "start": [r.start for r in regions],
+            "end": [r.end for r in regions],
+            "strand": [r.strand.encode() for r in regions],
+            "status": status_N,
+        }
+        for name, values in columns.items():
+            self._region[name].append(np.asarray(values, dtype=_REGION[name]))
+        self._names.append(np.array([r.name for r in regions], dtype=object))
+        self._vectors.append(vectors.astype(self._dtype, copy=False))
+        if self._offset is not None:
+            self._offset.append(self._end + np.cumsum(tokens_N))
+            self._end += int(np.sum(tokens_N))
+
+    def _contig(self, name: str) -> int:
+        if name not in self._contigs:
+            self.add_contig(name, -1)
+        return self._contigs[name]
+
+    def add_contig(self, name: str, length: int) -> None:
+        """Make a contig known that was not when the file was opened (streamed input)."""
+        self._contigs[name] = len(self._lengths)
+        self._lengths.append(length)
+
+    def finish(self) -> None:
+        """Write what is left and mark the file complete."""
+        for column in (*self._region.values(), self._names, self._vectors, self._offset):
+            if column is not None:
+                column.flush()
+        names = np.array(list(self._contigs), dtype=object)
+        self._file.create_dataset("contig/name", data=names, dtype=_TEXT)
+        self._file.create_dataset("contig/length", data=np.array(self._lengths, dtype="i8"))
+        self._file.attrs["complete"] = True
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, complete or not."""
+        self._file.close()
+
+
+def read_embeddings(path: str | Path):
+    """Read an embedding file.
+
+    Returns:
+        (regions, vectors): a pandas frame with columns contig, start, end (0-based half-open),
+        strand, name, status, and the (N, D) matrix of the same rows. For ``--pool none`` files
+        the matrix is (T, D) and the frame has the columns token_start, token_end into it. The
+        root's attributes are in ``regions.attrs``.
+
+    Raises:
+        InputError: no embedding file of dnatk, or one that was not finished.
+    """
+    import pandas as pd
+
+    try:
+        file = h5py.File(path, "r")
+    except FileNotFoundError:
+        raise InputError("no such file", path=path) from None
+    except OSError as error:
+        raise InputError("is no HDF5 file, or a damaged one", path=path) from error
+    with file:
+        attributes = dict(file.attrs)
+        if attributes.get("format") != FORMAT:
+            raise InputError("is not an embedding file of dnatk", path=path)
+        if not attributes.get("complete"):
+            raise InputError("is not complete", path=path, hint="the run that wrote it was cut off")
+        contigs = file["contig/name"].asstr()[:]
+        regions = pd.DataFrame(
+            {
+                "contig": contigs[file["region/contig"][:]],
+                "start": file["region/start"][:],
+                "end": file["region/end"][:],
+                "strand": file["region/strand"][:].astype("U1"),
+                "name": file["region/name"].asstr()[:],
+                "status": file["region/status"][:],
+            }
+        )
+        if "token" in file:
+            offset = file["token/offset"][:]
+            regions["token_start"], regions["token_end"] = offset[:-1], offset[1:]
+            vectors = file["token/embedding"][:]
+        else:
+            vectors = file["embedding"][:]
+        regions.attrs.update(attributes)
+        return regions, vectors

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Trains the model that ships with dnatk (dnatk-small), in two runs: short windows through all five
+# RandomMask phases, then full windows, so that every position is trained.
+#
+#   examples/train_shipped_model.sh DATA OUT
+#
+# DATA holds the public files named below (docs/model-card.md says where they come from, with
+# checksums); OUT receives OUT/short and OUT/full. A run that was cut off goes on when the same
+# command is given again.
+set -euo pipefail
+data=${1:?directory of the data} out=${2:?directory for the runs}
+
+inputs=(
+    "$data"/yeast/sacCer3.fa.gz
+    "$data"/pombe/Schizosaccharomyces_pombe.ASM294v2.dna.toplevel.fa.gz
+    "$data"/slices/{E.coli_K12,A.thaliana,C.elegans,D.melanogaster}.fa.gz
+    "$data"/human/{chr22_part,GRCh37_chr20_1to2Mb}.fa.gz
+    "$data"/gue/prom/{prom_core_all,prom_300_tata}/train.csv.gz
+    "$data"/gue/tf/{0,1,2}/train.csv.gz
+    "$data"/gue/mouse/{0,2}/train.csv.gz
+)
+weights=35,10,5,4,4,4,14,4,6,4,2,2,2,2,2
+holdout=(
+    --holdout sacCer3.fa.gz:chrXIV --holdout sacCer3.fa.gz:chrXVI
+    --holdout Schizosaccharomyces_pombe.ASM294v2.dna.toplevel.fa.gz:III
+    --holdout C.elegans.fa.gz:V --holdout D.melanogaster.fa.gz:3R
+)
+common=(--weights "$weights" "${holdout[@]}" --span uniform --corruption mask --batch-tokens 8192
+    --seed 1 --save-steps 250 --resume)
+
+dnatk pretrain "${inputs[@]}" -o "$out/short" "${common[@]}" \
+    --preset small --window 131 --max-steps "${SHORT_STEPS:-3000}" --lr 5e-4 --warmup 0.02
+dnatk pretrain "${inputs[@]}" -o "$out/full" "${common[@]}" \
+    --init "$out/short" --order fixed --max-steps "${FULL_STEPS:-600}" --lr 2e-4 --warmup 0.05
