@@ -45,6 +45,4 @@ def _forms(name: str) -> set[str]:
 
 def _from_roman(text: str) -> int:
     values = [_ROMAN[letter] for letter in text]
-    return sum(
-        -value if value < max(values[i:]) else value for i, value in enumerate(values)
-    )
+    return sum(-value if value < max(values[i:]) else value for i, value in enumerate(values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def embed(
     tiling = options.tiling(info)
     resolve_layer(options.layer, info.config.layers)
     tally = Tally()
-    source = _Source.open(fasta, bed, regions, tiling, options, tally)
+    source = _source(fasta, bed, regions, tiling, options.on_error, tally)
     encoder = load_encoder(info, device=options.device, precision=options.precision)
     vocabulary = Vocabulary(info.k)
     check_encoding(vocabulary)
@@ -149,7 +149,7 @@ def embed(
             attributes=_attributes(info, tiling, options, encoder, command),
         )
         try:
-            for rows in engine.run(source.tiles(writer)):
+            for rows in engine.run(source.tiles(writer.add_contig)):
                 _write(writer, engine, rows)
                 progress.advance(source.size(rows))
             if not tally.rows:
@@ -172,44 +172,51 @@ def check_encoding(vocabulary: Vocabulary) -> None:
         raise ModelError("the vocabulary does not know its own k-mers")
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Source:
-    """Where tiles come from, and how progress counts them."""
+    """Where tiles come from, and how progress counts them.
+
+    ``tiles`` hears of contigs that are met while the FASTA is streamed: (name, length).
+    """
 
     contigs: dict[str, int]
     total: int | None
     unit: str
-    draw: object
-
-    def tiles(self, writer: EmbeddingWriter) -> Iterator[Tile]:
-        return self.draw(writer)
+    tiles: Callable[[Callable[[str, int], None]], Iterator[Tile]]
 
     def size(self, rows: list[Row]) -> int:
         return len(rows) if self.unit == "regions" else sum(len(row.region) for row in rows)
 
-    @classmethod
-    def open(cls, fasta, bed, regions, tiling: Tiling, options: EmbedOptions, tally) -> _Source:
-        if str(fasta) == "-":
-            records = read_fasta("-")
-            return cls(
-                {}, None, "bases", lambda w: record_tiles(records, tiling, tally, w.add_contig)
-            )
-        genome = Genome(fasta)
-        if bed is None and not regions:
-            total = sum(genome.lengths.values())
-            return cls(genome.lengths, total, "bases", lambda _: genome_tiles(genome, tiling, tally))
-        if bed is None:
-            wanted = [parse_region(text, genome.lengths) for text in regions]
-            total = len(wanted)
-        else:
-            wanted = read_bed(bed)
-            total = None if str(bed) == "-" else _count(read_bed(bed), genome, options.on_error)
-        return cls(
-            genome.lengths,
-            total,
-            "regions",
-            lambda _: region_tiles(wanted, genome, tiling, tally, on_error=options.on_error),
+
+def _source(
+    fasta: str | Path,
+    bed: str | Path | None,
+    regions: Sequence[str],
+    tiling: Tiling,
+    on_error: str,
+    tally: Tally,
+) -> _Source:
+    if str(fasta) == "-":
+        return _Source(
+            {}, None, "bases", lambda met: record_tiles(read_fasta("-"), tiling, tally, met)
         )
+    genome = Genome(fasta)
+    lengths = genome.lengths
+    if bed is None and not regions:
+        total = sum(lengths.values())
+        return _Source(lengths, total, "bases", lambda _: genome_tiles(genome, tiling, tally))
+    if bed is None:
+        wanted = [parse_region(text, lengths) for text in regions]
+        total = _count(wanted, genome, on_error)
+    else:
+        wanted = read_bed(bed)
+        total = None if str(bed) == "-" else _count(read_bed(bed), genome, on_error)
+    return _Source(
+        lengths,
+        total,
+        "regions",
+        lambda _: region_tiles(wanted, genome, tiling, tally, on_error=on_error),
+    )
 
 
 def _count(regions: Iterable[Region], genome: Genome, on_error: str) -> int:

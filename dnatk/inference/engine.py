@@ -174,7 +174,7 @@ class Engine:
 
 
 def _turned(lengths: list[int]) -> np.ndarray:
-    """(T,) where each token's twin on the other strand stands: k-mers turned round, specials kept."""
+    """(T,) where each token's twin on the other strand stands: k-mers turned, specials kept."""
     parts, start = [], 0
     for length in lengths:
         part = np.arange(start, start + length)

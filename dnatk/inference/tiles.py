@@ -36,7 +36,8 @@ def genome_tiles(genome: Genome, tiling: Tiling, tally: Tally) -> Iterator[Tile]
     """Every tile of every contig as a row of its own; tiles without a valid k-mer are skipped."""
     for contig, length in genome.lengths.items():
         for start, end in tiling.tiles(length):
-            yield from _tile_row(genome.fetch(contig, start, end), contig, start, length, tiling, tally)
+            bases = genome.fetch(contig, start, end)
+            yield from _tile_row(bases, contig, start, length, tiling, tally)
 
 
 def record_tiles(

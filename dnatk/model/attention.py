@@ -73,6 +73,4 @@ def _attend_cpu(q_SHLE, k_SHLE, v_SHLE, scaling: float, dropout: float) -> torch
 
 
 def _attend_sdpa(q_SHLE, k_SHLE, v_SHLE, scaling: float, dropout: float) -> torch.Tensor:
-    return F.scaled_dot_product_attention(
-        q_SHLE, k_SHLE, v_SHLE, dropout_p=dropout, scale=scaling
-    )
+    return F.scaled_dot_product_attention(q_SHLE, k_SHLE, v_SHLE, dropout_p=dropout, scale=scaling)

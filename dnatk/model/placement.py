@@ -20,7 +20,7 @@ def resolve_device(device: str = "auto") -> torch.device:
     try:
         place = torch.device(device)
     except RuntimeError:
-        raise ModelError(f"no device '{device}'", hint="give auto, cpu, cuda, cuda:0 or mps") from None
+        raise ModelError(f"no device '{device}'", hint="auto, cpu, cuda, cuda:0 or mps") from None
     count = {
         "cpu": 1,
         "cuda": torch.cuda.device_count(),
@@ -29,7 +29,7 @@ def resolve_device(device: str = "auto") -> torch.device:
     if (place.index or 0) >= count:
         raise ModelError(
             f"device '{device}' is not here",
-            hint=f"torch sees {torch.cuda.device_count()} CUDA device(s); --device cpu always works",
+            hint=f"torch sees {torch.cuda.device_count()} CUDA device(s); use --device cpu",
         )
     return place
 

@@ -75,8 +75,6 @@ class _Column:
         self._data[at:] = rows
 
 
-
-
 class EmbeddingWriter:
     """Writes one embedding file; rows come in output order.
 

@@ -213,8 +213,10 @@ class Sampler:
         drawn = []
         for row in rows:
             masks = row_rng(self.seed, row, _STREAM_MASKS)
-            for ids in self._row(row_rng(self.seed, row, _STREAM_WINDOWS)):
-                drawn.append((ids, masks.random((N_DRAWS, len(ids)), dtype=np.float32)))
+            drawn += [
+                (ids, masks.random((N_DRAWS, len(ids)), dtype=np.float32))
+                for ids in self._row(row_rng(self.seed, row, _STREAM_WINDOWS))
+            ]
         # Attention runs equal neighbours as one product.
         drawn.sort(key=lambda pair: len(pair[0]))
         sequences, draws = zip(*drawn, strict=True)

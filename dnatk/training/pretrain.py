@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from dnatk import __version__
-from dnatk.errors import InputError, OutputError, TrainingError
+from dnatk.errors import InputError, OutputError
 from dnatk.kmers import Vocabulary
 from dnatk.masking import Masker
 from dnatk.model.loading import read_model

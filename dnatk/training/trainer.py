@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, SequentialSampler
 import transformers.utils.logging as transformers_logging
+from torch.utils.data import Dataset, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from dnatk.errors import TrainingError
