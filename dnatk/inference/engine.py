@@ -98,44 +98,47 @@ class Engine:
             yield self._finish(batch)
 
     def _finish(self, batch: list[Tile]) -> list[Row]:
-        # Equal lengths side by side run as one product.
-        scored = sorted((t for t in batch if len(t.ids)), key=lambda t: len(t.ids))
-        if scored:
-            self._score(scored)
+        # Equal lengths side by side run as one product; rows are added up in their own order.
+        order = sorted(range(len(batch)), key=lambda i: len(batch[i].ids))
+        order = [i for i in order if len(batch[i].ids)]
+        if order:
+            results = dict(zip(order, self._results([batch[i] for i in order]), strict=True))
+            for i in sorted(results):
+                self._add(batch[i], results[i])
         return [tile.row for tile in batch if tile.last]
 
-    def _score(self, tiles: list[Tile]) -> None:
+    def _results(self, tiles: list[Tile]) -> list[np.ndarray]:
+        """What each tile adds to its row: (D,) pooled, or the (n, D) k-mers that it owns."""
         lengths = [len(tile.ids) + 2 for tile in tiles]
         hidden_TD = self._hidden([tile.ids for tile in tiles], lengths)
         if self.pool == "none":
-            start = 0
+            starts = np.cumsum(lengths) - lengths + 1
             host = hidden_TD.float().cpu().numpy()
-            for tile, length in zip(tiles, lengths, strict=True):
-                tile.row.tokens.append(host[start + 1 + tile.low : start + 1 + tile.high].copy())
-                start += length
+            return [
+                host[start + tile.low : start + tile.high].copy()
+                for tile, start in zip(tiles, starts, strict=True)
+            ]
+        kept_T = torch.from_numpy(np.concatenate([_kept(tile) for tile in tiles]))
+        return list(
+            pool_tiles(hidden_TD, lengths, kept_T.to(hidden_TD.device), self.pool).cpu().numpy()
+        )
+
+    def _add(self, tile: Tile, result: np.ndarray) -> None:
+        row = tile.row
+        if self.pool == "none":
+            row.tokens.append(result)
             return
-        kept = [self._kept(tile) for tile in tiles]
-        kept_T = torch.from_numpy(np.concatenate(kept)).to(hidden_TD.device)
-        pooled_SD = pool_tiles(hidden_TD, lengths, kept_T, self.pool).cpu().numpy()
-        for tile, mask, pooled_D in zip(tiles, kept, pooled_SD, strict=True):
-            self._add(tile.row, pooled_D, int(np.count_nonzero(mask)))
-
-    def _kept(self, tile: Tile) -> np.ndarray:
-        mask = np.zeros(len(tile.ids) + 2, dtype=bool)
-        mask[1 + tile.low : 1 + tile.high] = tile.ids[tile.low : tile.high] >= FIRST_KMER
-        return mask
-
-    def _add(self, row: Row, pooled_D: np.ndarray, kept: int) -> None:
+        kept = int(np.count_nonzero(_kept(tile)))
         if not kept:
             return
         if self.pool == "cls":
-            pooled_D = pooled_D * kept
+            result = result * kept
         if row.total is None:
-            row.total = pooled_D
+            row.total = result
         elif self.pool == "max":
-            row.total = np.maximum(row.total, pooled_D)
+            row.total = np.maximum(row.total, result)
         else:
-            row.total = row.total + pooled_D
+            row.total = row.total + result
         row.weight += kept
 
     def _hidden(self, sequences: list[np.ndarray], lengths: list[int]) -> torch.Tensor:
@@ -171,6 +174,13 @@ class Engine:
     def no_tokens(self) -> np.ndarray:
         """(0, D): the tokens of a row that has none."""
         return np.empty((0, self._encoder.config.hidden), dtype=np.float32)
+
+
+def _kept(tile: Tile) -> np.ndarray:
+    """(n + 2,) bool: the valid k-mers that a tile answers for, among its tokens with specials."""
+    mask = np.zeros(len(tile.ids) + 2, dtype=bool)
+    mask[1 + tile.low : 1 + tile.high] = tile.ids[tile.low : tile.high] >= FIRST_KMER
+    return mask
 
 
 def _turned(lengths: list[int]) -> np.ndarray:

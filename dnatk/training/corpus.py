@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -113,39 +114,46 @@ class Corpus:
     ) -> None:
         if weights is not None and (len(weights) != len(paths) or min(weights) < 0):
             raise InputError(f"{len(paths)} inputs need as many weights, none negative")
-        self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 (lives with the corpus)
+        self.weights = None if weights is None else np.asarray(weights, dtype=float)
+        # The mapping outlives the open file, and a file without a name cannot be left behind.
+        with tempfile.TemporaryFile(dir=directory) as file:
+            train, heldout = self._read([Path(p) for p in paths], set(holdout), min_length, file)
+            file.flush()
+            self.bases = np.memmap(file, dtype=np.uint8, mode="r")
+        self.train, self.heldout = Records.of(train), Records.of(heldout)
+
+    def _read(
+        self, paths: list[Path], holdout: set[str], min_length: int, file: BinaryIO
+    ) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+        """Write all bases to ``file``; give (position, length, source) to train on and held out."""
         train, heldout, self.sources = [], [], []
-        position, used_names, all_names = 0, set(), []
-        for number, path in enumerate(map(Path, paths)):
+        unmet, names, position = set(holdout), [], 0
+        for number, path in enumerate(paths):
             counts = {"records": 0, "bases": 0, "held_out": 0, "too_short": 0}
             for name, bases in read_records(path):
-                label = {name, f"{path.name}:{name}"} & set(holdout)
-                all_names.append(name)
-                used_names |= label
+                labels = {name, f"{path.name}:{name}"} & holdout
+                unmet -= labels
+                names.append(name)
                 if len(bases) < min_length:
                     counts["too_short"] += 1
                     continue
-                counts["held_out" if label else "records"] += 1
-                counts["bases"] += 0 if label else len(bases)
-                (heldout if label else train).append((position, len(bases), number))
-                self._file.write(bases)
+                counts["held_out" if labels else "records"] += 1
+                counts["bases"] += 0 if labels else len(bases)
+                (heldout if labels else train).append((position, len(bases), number))
+                file.write(bases)
                 position += len(bases)
             self.sources.append(SourceSummary(str(path), sha256(path), **counts))
-        for name in holdout:
-            if name not in used_names:
-                raise InputError(
-                    f"no contig '{name}' to hold out", hint=unknown_contig_hint(name, all_names)
-                )
+        for name in sorted(unmet):
+            raise InputError(
+                f"no contig '{name}' to hold out", hint=unknown_contig_hint(name, names)
+            )
         if not train:
             raise InputError(
                 f"no sequence of at least {min_length} bases to train on",
                 path=paths[0] if len(paths) == 1 else None,
                 hint="lower --min-length, or hold out less",
             )
-        self._file.flush()
-        self.bases = np.memmap(self._file, dtype=np.uint8, mode="r")
-        self.train, self.heldout = Records.of(train), Records.of(heldout)
-        self.weights = None if weights is None else np.asarray(weights, dtype=float)
+        return train, heldout
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,7 @@ def pretrain(
             seed=config.seed,
         ),
     )
+    config.write(run)
     if last is not None:
         log.warning("resuming after %s", last)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -178,8 +179,6 @@ def _is_finished(run: Path, config: PretrainConfig, resume: bool) -> bool:
             )
         config.check_same(run)
         return (run / FACTS_FILE).exists()
-    shutil.rmtree(run / STAGING, ignore_errors=True)
-    config.write(run)
     return False
 
 
