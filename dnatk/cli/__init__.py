@@ -72,9 +72,8 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: the one place where errors become exit codes."""
     debug = "--debug" in (sys.argv[1:] if args is None else args)
     try:
-        cli.main(args=args, prog_name="dnatk", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # Without standalone mode click returns the code of an early exit, such as --help's.
+        sys.exit(cli.main(args=args, prog_name="dnatk", standalone_mode=False) or 0)
     except click.UsageError as error:
         error.show()
         sys.exit(2)

@@ -65,15 +65,13 @@ from dnatk.cli.options import batch_tokens_option, device_option, precision_opti
 )
 @click.option(
     "--mask-prob",
-    type=click.FloatRange(0, 1, max_open=True),
-    default=0.0,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="P",
     help="Chance of a token to be the centre of a span.  [default: 0.025; 0.15 for token]",
 )
 @click.option(
     "--mask-ratio",
-    type=click.FloatRange(0, 1, max_open=True),
-    default=0.0,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="R",
     help="Masked share to keep through all phases, instead of --mask-prob.",
 )
@@ -85,7 +83,13 @@ from dnatk.cli.options import batch_tokens_option, device_option, precision_opti
     help="What replaces masked tokens: 80 % [MASK], 10 % random, 10 % kept, per token (bert) or "
     "per span; or always [MASK].",
 )
-@click.option("--max-steps", type=click.IntRange(min=1), default=10_000, show_default=True)
+@click.option(
+    "--max-steps",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Optimizer steps; the phases scale with them.",
+)
 @batch_tokens_option(16_384, "Tokens of one optimizer step, over all GPUs.")
 @click.option(
     "--accumulate",
@@ -96,12 +100,17 @@ from dnatk.cli.options import batch_tokens_option, device_option, precision_opti
 )
 @click.option(
     "--window",
-    type=int,
-    default=0,
+    type=click.IntRange(min=1),
     metavar="BASES",
     help="Bases of a training window.  [default: the longest that fits; 515 for k = 6]",
 )
-@click.option("--lr", type=click.FloatRange(min=0, min_open=True), default=5e-4, show_default=True)
+@click.option(
+    "--lr",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5e-4,
+    show_default=True,
+    help="Peak learning rate of AdamW.",
+)
 @click.option(
     "--warmup",
     type=click.FloatRange(0, 1),
@@ -109,7 +118,13 @@ from dnatk.cli.options import batch_tokens_option, device_option, precision_opti
     show_default=True,
     help="Fraction of the steps in which the learning rate rises; then it falls linearly.",
 )
-@click.option("--weight-decay", type=click.FloatRange(min=0), default=0.01, show_default=True)
+@click.option(
+    "--weight-decay",
+    type=click.FloatRange(min=0),
+    default=0.01,
+    show_default=True,
+    help="Of AdamW.",
+)
 @click.option(
     "--start",
     type=click.Choice(["local", "normal"]),
@@ -138,7 +153,13 @@ from dnatk.cli.options import batch_tokens_option, device_option, precision_opti
     metavar="W,W,..",
     help="Share of each input in the mixture.  [default: by its bases]",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=42, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=42,
+    show_default=True,
+    help="Of weights, windows and masks: same seed, same run.",
+)
 @click.option(
     "--save-steps",
     type=click.IntRange(min=1),
@@ -146,7 +167,13 @@ from dnatk.cli.options import batch_tokens_option, device_option, precision_opti
     show_default=True,
     help="Steps between checkpoints; the last two are kept.",
 )
-@click.option("--log-steps", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option(
+    "--log-steps",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Steps between lines of metrics.jsonl.",
+)
 @device_option
 @precision_option
 @threads_option
@@ -165,7 +192,7 @@ def command(console, inputs, output, resume, device, threads, weights, kmer_stri
       dnatk pretrain a.fa b.fa.gz -o model --preset mini --max-steps 2000
       dnatk embed genome.fa --model model
     """
-    if options["mask_prob"] and options["mask_ratio"]:
+    if options["mask_prob"] is not None and options["mask_ratio"] is not None:
         raise click.UsageError("--mask-prob and --mask-ratio exclude each other.")
     if "-" in inputs:
         raise click.UsageError("training needs files, not '-': sequences are read more than once.")
@@ -184,7 +211,7 @@ def command(console, inputs, output, resume, device, threads, weights, kmer_stri
         inputs=inputs,
         kmer_stride=1 if kmer_stride == "1" else options["k"],
         weights=shares,
-        **options,
+        **{name: value for name, value in options.items() if value is not None},
     )
     set_threads(threads)
     pretrain(config, output, device=device, resume=resume, progress=console.progress())

@@ -149,9 +149,12 @@ def embed(
             attributes=_attributes(info, tiling, options, encoder, command),
         )
         try:
+            done = 0
             for rows in engine.run(source.tiles(writer.add_contig)):
                 _write(writer, engine, rows)
-                progress.advance(source.size(rows))
+                drawn = tally.rows + tally.skipped
+                progress.advance(drawn - done)
+                done = drawn
             if not tally.rows:
                 raise InputError(
                     "nothing to embed: no tile holds a k-mer free of N",
@@ -184,9 +187,6 @@ class _Source:
     unit: str
     tiles: Callable[[Callable[[str, int], None]], Iterator[Tile]]
 
-    def size(self, rows: list[Row]) -> int:
-        return len(rows) if self.unit == "regions" else sum(len(row.region) for row in rows)
-
 
 def _source(
     fasta: str | Path,
@@ -198,13 +198,13 @@ def _source(
 ) -> _Source:
     if str(fasta) == "-":
         return _Source(
-            {}, None, "bases", lambda met: record_tiles(read_fasta("-"), tiling, tally, met)
+            {}, None, "windows", lambda met: record_tiles(read_fasta("-"), tiling, tally, met)
         )
     genome = Genome(fasta)
     lengths = genome.lengths
     if bed is None and not regions:
-        total = sum(lengths.values())
-        return _Source(lengths, total, "bases", lambda _: genome_tiles(genome, tiling, tally))
+        total = sum(len(tiling.tiles(length)) for length in lengths.values())
+        return _Source(lengths, total, "windows", lambda _: genome_tiles(genome, tiling, tally))
     if bed is None:
         wanted = [parse_region(text, lengths) for text in regions]
         total = _count(wanted, genome, on_error)

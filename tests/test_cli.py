@@ -1,0 +1,303 @@
+"""The command line as a user meets it: exit codes, one-line errors, silence in pipes, quick help."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import random_bases, write_fasta
+
+import dnatk
+from dnatk.cli import COMMANDS, main
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def shell(*args: str, **kwargs) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "dnatk", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["embed", "--help"]])
+def test_help_imports_neither_torch_nor_transformers(args):
+    script = (
+        "import sys\nfrom dnatk.cli import main\n"
+        f"try:\n    main({args!r})\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'rich', 'h5py', 'pandas'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_embed_never_imports_transformers(genome, tiny_model, tmp_path):
+    script = (
+        "import sys, dnatk\n"
+        f"dnatk.embed({str(genome)!r}, {str(tmp_path / 'o.h5')!r}, model={str(tiny_model)!r})\n"
+        "assert 'transformers' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_dnatk_loads_nothing_heavy():
+    script = "import sys, dnatk; assert not {'torch', 'numpy', 'h5py'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_version(run):
+    result = run("--version")
+    assert (result.code, result.out) == (0, f"dnatk {dnatk.__version__}\n")
+
+
+def test_every_command_is_listed_and_has_an_example(run):
+    listing = run("--help").out
+    for name, text in COMMANDS.items():
+        assert name in listing
+        assert text in " ".join(listing.split())
+        assert "Example:" in run(name, "--help").out
+
+
+def test_every_option_has_a_help(run):
+    import importlib
+
+    for name in COMMANDS:
+        command = importlib.import_module(f"dnatk.cli.{name}").command
+        for option in command.params[1:]:
+            assert getattr(option, "help", None), f"{name} {option.name}"
+
+
+def test_cli_choices_are_those_of_the_library():
+    import importlib
+
+    from dnatk.masking.schedule import ORDERS
+    from dnatk.masking.strategies import CORRUPTIONS, MASKINGS, SPANS
+    from dnatk.model.loading import DEFAULT_MODEL
+    from dnatk.model.placement import PRECISIONS
+    from dnatk.model.pooling import POOLS
+    from dnatk.model.presets import PRESETS
+
+    def option(command, name):
+        params = importlib.import_module(f"dnatk.cli.{command}").command.params
+        return next(p for p in params if p.name == name)
+
+    for name, values in (
+        ("masking", MASKINGS),
+        ("span", SPANS),
+        ("order", ORDERS),
+        ("corruption", CORRUPTIONS),
+        ("preset", PRESETS),
+        ("precision", ["auto", *PRECISIONS]),
+    ):
+        assert sorted(option("pretrain", name).type.choices) == sorted(values)
+    assert sorted(option("embed", "pool").type.choices) == sorted(POOLS)
+    assert option("embed", "model").default == DEFAULT_MODEL
+
+
+def test_cli_defaults_are_those_of_the_library():
+    import importlib
+    from dataclasses import fields
+
+    from dnatk.inference.embed import EmbedOptions
+    from dnatk.training.config import PretrainConfig
+
+    for name, options in (("embed", EmbedOptions), ("pretrain", PretrainConfig)):
+        command = importlib.import_module(f"dnatk.cli.{name}").command
+        defaults = command.make_context(name, [], resilient_parsing=True).params
+        own = ("inputs", "kmer_stride", "weights", "holdout", "max_grad_norm")
+        for field in (f for f in fields(options) if f.name not in own):
+            assert defaults[field.name] in (field.default, None), field.name
+
+
+def test_embed_says_where_it_writes(run, genome, tiny_model, tmp_path):
+    fasta = tmp_path / "g.fa"
+    fasta.write_bytes(genome.read_bytes())
+    result = run("embed", fasta, "--model", tiny_model)
+    assert result.code == 0
+    assert result.out == "", "stdout belongs to results"
+    assert result.err.splitlines() == [
+        f"writing {fasta}.embeddings.h5",
+        f"{fasta}.embeddings.h5: 16 rows, 1 window(s) without a valid k-mer skipped",
+    ]
+    assert "\r" not in result.err, "no progress bar in a pipe"
+    quiet = run("-q", "embed", fasta, "--model", tiny_model, "--force")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+
+
+def test_na_rows_are_counted(run, genome, tiny_model, tmp_path):
+    (tmp_path / "r.bed").write_text("chr1\t0\t50\nchr9\t0\t50\nchr1\t0\t99999\n")
+    result = run(
+        "embed", genome, "--bed", tmp_path / "r.bed", "-o", tmp_path / "o.h5",
+        "--model", tiny_model, "--on-error", "na",
+    )  # fmt: skip
+    assert result.err == (
+        f"{tmp_path}/o.h5: 3 rows, 1 NaN (unknown contig), 1 NaN (out of bounds)\n"
+    )
+
+
+def test_the_command_is_recorded(genome, tiny_model, tmp_path):
+    done = shell("embed", genome, "-o", tmp_path / "o h.h5", "--model", tiny_model)
+    assert done.returncode == 0, done.stderr
+    regions, _ = dnatk.read_embeddings(tmp_path / "o h.h5")
+    assert regions.attrs["command"] == (
+        f"dnatk embed {genome} -o '{tmp_path}/o h.h5' --model {tiny_model}"
+    )
+
+
+def test_pretrain_then_embed(run, tmp_path):
+    fasta = write_fasta(tmp_path / "one.fa", {"chr": random_bases(4000, 1)})
+    result = run(
+        "pretrain", fasta, "-o", tmp_path / "m", "--preset", "tiny", "--max-steps", "3",
+        "--batch-tokens", "512", "--window", "69", "--device", "cpu",
+    )  # fmt: skip
+    assert (result.code, result.out) == (0, "")
+    assert result.err == f"model in {tmp_path}/m\n", "the Trainer is silent"
+    assert run("embed", fasta, "-o", tmp_path / "o.h5", "--model", tmp_path / "m").code == 0
+
+
+USAGE = [
+    (["embed"], "Missing argument 'FASTA'"),
+    (["embd"], "Did you mean 'embed'?"),
+    (["embed", "-"], "name the output with -o"),
+    (["embed", "-", "-o", "o.h5", "--bed", "b.bed"], "stdin cannot be read at any place"),
+    (["embed", "g.fa", "-o", "-"], "HDF5 cannot go to stdout"),
+    (["embed", "g.fa", "--bed", "b", "--region", "c:1-2"], "exclude each other"),
+    (["embed", "g.fa", "--pool", "sum"], "'sum' is not one of"),
+    (["pretrain", "g.fa"], "Missing option '-o'"),
+    (["pretrain", "-", "-o", "m"], "training needs files"),
+    (["pretrain", "g.fa", "-o", "m", "--mask-prob", ".1", "--mask-ratio", ".2"], "exclude each"),
+    (["pretrain", "g.fa", "-o", "m", "--kmer-stride", "3"], "must be 1 or k"),
+    (["pretrain", "g.fa", "-o", "m", "--weights", "a"], "must be numbers"),
+    (["pretrain", "g.fa", "-o", "m", "--window", "0"], "0 is not in the range"),
+    ([], "Usage: dnatk"),
+    (["-q", "-v", "embed", "g.fa"], "exclude each other"),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), USAGE)
+def test_usage_errors_exit_2(run, args, message):
+    result = run(*args)
+    assert result.code == 2
+    assert message in result.err
+    assert result.out == ""
+
+
+def bad(name: str, content: str | bytes):
+    return name, content.encode() if isinstance(content, str) else content
+
+
+ERRORS = [
+    ("missing", None, ["embed", "missing.fa"]),
+    ("empty", bad("g.fa", ""), ["embed", "g.fa"]),
+    ("binary", bad("g.fa", b"\x7fELF\0\1\2"), ["embed", "g.fa"]),
+    ("no_bases", bad("g.fa", ">a\n>b\n"), ["embed", "g.fa"]),
+    ("no_window", bad("g.fa", ">a\nNNNNNNNNNN\n"), ["embed", "g.fa"]),
+    ("protein", bad("g.fa", ">a\nACGTACGT\nMKVLEFPQ\n"), ["embed", "g.fa"]),
+    ("duplicate", bad("g.fa", ">a\nACGT\n>b\nAC\n>a\nAC\n"), ["embed", "g.fa"]),
+    ("text", bad("g.fa", "hello world\n"), ["embed", "g.fa"]),
+    ("bed_bounds", bad("b.bed", "chr1\t10\t90\n"), ["embed", "ok.fa", "--bed", "b.bed"]),
+    ("bed_order", bad("b.bed", "chr1\t9\t9\n"), ["embed", "ok.fa", "--bed", "b.bed"]),
+    ("bed_negative", bad("b.bed", "chr1\t-1\t9\n"), ["embed", "ok.fa", "--bed", "b.bed"]),
+    ("bed_number", bad("b.bed", "#x\nchr1\tone\t9\n"), ["embed", "ok.fa", "--bed", "b.bed"]),
+    ("bed_columns", bad("b.bed", "chr1 5\n"), ["embed", "ok.fa", "--bed", "b.bed"]),
+    ("bed_contig", bad("b.bed", "I\t0\t9\n"), ["embed", "ok.fa", "--bed", "b.bed"]),
+    ("bed_empty", bad("b.bed", "# nothing\n"), ["embed", "ok.fa", "--bed", "b.bed"]),
+    ("bed_strand", bad("b.bed", "chr1\t0\t9\tn\t0\t*\n"), ["embed", "ok.fa", "--bed", "b.bed"]),
+    ("window_0", None, ["embed", "ok.fa", "--window", "0"]),
+    ("device", None, ["embed", "ok.fa", "--device", "cuda:9"]),
+    ("fp16", None, ["embed", "ok.fa", "--device", "cpu", "--precision", "fp16"]),
+    ("model", None, ["embed", "ok.fa", "--model", "nowhere"]),
+    ("exists", None, ["embed", "ok.fa", "-o", "ok.fa"]),
+    ("no_directory", None, ["embed", "ok.fa", "-o", "no/out.h5"]),
+    ("train_short", bad("g.fa", ">a\nACGT\n"), ["pretrain", "g.fa", "-o", "m"]),
+    ("train_n", bad("g.fa", ">a\n" + "N" * 900), ["pretrain", "g.fa", "-o", "m"]),
+    ("train_window", None, ["pretrain", "ok.fa", "-o", "m", "--window", "4"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "file", "args"), ERRORS, ids=[e[0] for e in ERRORS])
+def test_bad_input_is_one_clear_line(run, tiny_model, tmp_path, monkeypatch, name, file, args):
+    monkeypatch.chdir(tmp_path)
+    write_fasta(tmp_path / "ok.fa", {"chr1": "ACGTTGCATCAGGTACCTTAACGATTGCAA" * 2})
+    if file is not None:
+        (tmp_path / file[0]).write_bytes(file[1])
+    if args[0] == "embed" and "--model" not in args:
+        args = [*args, "--model", tiny_model]
+    if args[0] == "pretrain":
+        args = [*args, "--preset", "tiny", "--max-steps", "1", "--device", "cpu"]
+    before = {p.name for p in tmp_path.iterdir()}
+    result = run("-q", *args)
+    assert result.code in (1, 2)
+    assert result.out == ""
+    assert "Traceback" not in result.err
+    line = result.err.replace(str(tiny_model), "MODEL").replace(str(tmp_path), "TMP")
+    line = re.sub(r"sees \d+", "sees N", line)
+    golden = GOLDEN / f"error_{name}.txt"
+    if os.environ.get("DNATK_UPDATE_GOLDEN"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(line)
+    assert line == golden.read_text()
+    assert line.count("\n") == 1
+    after = {p.name for p in tmp_path.iterdir()} - before
+    assert not [n for n in after if "partial" in n or n.endswith(".h5")]
+    assert not (tmp_path / "m" / "model.safetensors").exists()
+
+
+def test_debug_shows_the_traceback():
+    done = shell("--debug", "embed", "missing.fa", "-o", "x.h5")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_interrupt_exits_130(run, genome, tiny_model, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dnatk.inference.embed.embed", interrupt)
+    result = run("embed", genome, "-o", tmp_path / "o.h5", "--model", tiny_model)
+    assert result.code == 130
+    assert result.err.endswith("dnatk: interrupted\n")
+
+
+def test_an_unexpected_error_asks_for_a_report(run, genome, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("surprise\nsecond line")
+
+    monkeypatch.setattr("dnatk.inference.embed.embed", broken)
+    result = run("embed", genome, "-o", "x.h5")
+    assert result.code == 1
+    assert "unexpected RuntimeError: surprise\n" in result.err
+    assert "--debug" in result.err
+
+
+def test_a_progress_bar_on_a_terminal(genome, tiny_model, tmp_path):
+    """Under a pseudo-terminal the bar shows stage, count, rate and time left; stdout is clean."""
+    import pty
+
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "dnatk", "embed", genome, "-o", tmp_path / "o.h5"]
+    process = subprocess.Popen(
+        [*map(str, command), "--model", str(tiny_model), "--batch-tokens", "600"],
+        stdout=subprocess.PIPE, stderr=follower, env={**os.environ, "COLUMNS": "120"},
+    )  # fmt: skip
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            part = os.read(leader, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(leader)
+    assert process.communicate()[0] == b""
+    assert process.returncode == 0
+    text = shown.decode()
+    assert "embedding" in text
+    assert "17/17" in text
+    assert "windows/s" in text
