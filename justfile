@@ -1,0 +1,30 @@
+# Recipes for working on dnatk; `just` lists them.
+
+default:
+    @just --list
+
+# Install for development
+install:
+    python3 -m venv .venv
+    .venv/bin/pip install -c constraints.txt -e '.[dev]'
+
+# Everything that CI runs, in a fresh environment
+ci:
+    bash .ci/run
+
+# The tests; for example: just test -k masks
+test *args:
+    .venv/bin/pytest {{args}}
+
+# Style
+lint:
+    .venv/bin/ruff check .
+    .venv/bin/ruff format --check .
+
+# Write docs/cli.md from --help
+docs:
+    .venv/bin/python docs/make_cli.py
+
+# The benchmarks behind docs/performance.md (on a quiet machine)
+bench:
+    for script in examples/benchmarks/bench_*.py; do .venv/bin/python $script; done

@@ -1,0 +1,60 @@
+"""The documentation agrees with the program."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import dnatk
+from dnatk.cli import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_cli_reference_is_fresh():
+    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs/make_cli.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs/cli.md").read_text() == module.reference(), "run `just docs`"
+
+
+def test_the_readme_names_every_command():
+    text = (ROOT / "README.md").read_text()
+    for name in COMMANDS:
+        assert f"dnatk {name}" in text
+
+
+def test_links_in_the_documentation_lead_somewhere():
+    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_version_stands_in_the_changelog():
+    assert f"## {dnatk.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_constraints_pin_every_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["test"]
+    names = {re.split(r"[<>=]", line)[0].lower() for line in wanted}
+    text = (ROOT / "constraints.txt").read_text()
+    pinned = set(re.findall(r"^([a-z_0-9-]+)==", text, flags=re.MULTILINE))
+    assert names <= pinned
+
+
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "examples").rglob("*.py")), ids=lambda p: p.stem
+)
+def test_example_scripts_have_help(script):
+    if "__main__" not in script.read_text():
+        pytest.skip("a helper module, not a script")
+    done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
