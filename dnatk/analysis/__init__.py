@@ -1,0 +1,1 @@
+"""What a trained model has learnt, beside what simple models know."""
