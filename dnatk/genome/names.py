@@ -12,10 +12,12 @@ _MITOCHONDRION = {"m", "mt", "mito", "mitochondrion", "mtdna"}
 def nearest(name: str, contigs: Iterable[str]) -> str | None:
     """The contig that ``name`` probably means: the same under another convention, or close by."""
     contigs = list(contigs)
-    wanted = _forms(name)
-    for contig in contigs:
-        if wanted & _forms(contig):
-            return contig
+    bare, number = _bare(name), _number(name)
+    # chrX is X where there is an X, and only then 10.
+    for same in (lambda contig: _bare(contig) == bare, lambda contig: _number(contig) == number):
+        twin = next(filter(same, contigs), None)
+        if twin is not None:
+            return twin
     close = difflib.get_close_matches(name, contigs, n=1, cutoff=0.6)
     return close[0] if close else None
 
@@ -30,17 +32,20 @@ def unknown_contig_hint(name: str, contigs: Iterable[str]) -> str:
     return f"the FASTA has {shown}"
 
 
-def _forms(name: str) -> set[str]:
+def _bare(name: str) -> str:
+    """A name without what conventions add to it: chr01 -> 1, MT -> mitochondrion."""
     bare = name.lower()
     for prefix in ("chromosome", "chrom", "chr"):
         bare = bare.removeprefix(prefix)
     bare = bare.strip("_. ")
-    if bare in _MITOCHONDRION:
-        return {"mitochondrion"}
-    forms = {bare.lstrip("0") or bare}
-    if bare and set(bare.upper()) <= set(_ROMAN):
-        forms.add(str(_from_roman(bare.upper())))
-    return forms
+    return "mitochondrion" if bare in _MITOCHONDRION else bare.lstrip("0") or bare
+
+
+def _number(name: str) -> str:
+    """The bare name, a Roman number as digits."""
+    bare = _bare(name)
+    roman = bare.upper()
+    return str(_from_roman(roman)) if roman and set(roman) <= set(_ROMAN) else bare
 
 
 def _from_roman(text: str) -> int:

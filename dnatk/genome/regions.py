@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dnatk.errors import InputError
 
-_REGION = re.compile(r"^(?P<contig>.+?)(?::(?P<start>[\d,]+)(?:-(?P<end>[\d,]+))?)?$")
+_REGION = re.compile(r"^(?P<contig>.+?)(?::(?P<start>\d[\d,]{,30})(?:-(?P<end>\d[\d,]{,30}))?)?$")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ def parse_region(text: str, lengths: dict[str, int]) -> Region:
             return Region(text, 0, lengths.get(text, 1), source="--region")
         raise InputError(f"cannot read the region '{text}'", hint="write chr1:1-100 or chr1")
     contig, start = match["contig"], int(match["start"].replace(",", ""))
-    end = int(match["end"].replace(",", "")) if match["end"] else lengths.get(contig, start)
+    # A start past the contig's end is left to Genome.check, which says so.
+    to_end = max(start, lengths.get(contig, start))
+    end = int(match["end"].replace(",", "")) if match["end"] else to_end
     if start < 1 or end < start:
         raise InputError(
             f"region '{text}': positions are 1-based inclusive, the start not after the end"

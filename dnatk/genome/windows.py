@@ -61,11 +61,12 @@ class Tiling:
         step = self.kmer_stride
         first = [start // step for start, _ in tiles]
         last = [f + self.n_kmers(e - s) for f, (s, e) in zip(first, tiles, strict=True)]
-        # Border j: the first k-mer that belongs to tile j+1 or later.
+        # Border j: the first k-mer that belongs to tile j+1 or later. A last tile may hold no
+        # k-mer that its neighbour lacks (a few bases more, k-mers far apart): then it gets none.
         borders = [
-            max(first[j + 1], (first[j + 1] + last[j] - 1) // 2 + 1)
-            if last[j] > first[j + 1]
-            else first[j + 1]
+            last[j]
+            if last[j] == last[j + 1]
+            else max(first[j + 1], (first[j + 1] + last[j] + 1) // 2)
             for j in range(len(tiles) - 1)
         ]
         lows = [first[0], *borders]

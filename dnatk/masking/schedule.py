@@ -13,6 +13,7 @@ from fractions import Fraction
 from dnatk.errors import InputError
 
 PAPER_ENDS = (Fraction(1, 16), Fraction(1, 8), Fraction(5, 24), Fraction(5, 16), Fraction(1))
+MAX_PHASES = 1000
 ORDERS = ("growing", "fixed", "contracting")
 
 
@@ -69,13 +70,15 @@ def parse_phases(text: str, k: int) -> list[tuple[int, Fraction]]:
     """Read ``--phases``: how many, or the widths themselves.
 
     "5" is five phases k, k+2, .. with the paper's boundaries (equal shares for another count);
-    "6,10,14" gives the widths, with equal shares; "6:0.1,10:0.5,14:1" also the fraction of the
-    run at which each ends.
+    "6,10,14" gives the widths, with the same boundaries; "6:0.1,10:0.5,14:1" also the fraction
+    of the run at which each ends.
     """
     items = [item.strip() for item in text.split(",")]
     try:
         if len(items) == 1 and ":" not in text:
             count = int(text)
+            if count > MAX_PHASES:
+                raise InputError(f"phases '{text}': at most {MAX_PHASES}")
             return _with_ends([k + 2 * i for i in range(count)])
         if ":" not in text:
             return _with_ends([int(item) for item in items])

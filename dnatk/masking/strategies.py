@@ -84,7 +84,7 @@ class Masker:
                 low = middle
             else:
                 high = middle
-        return (low + high) / 2
+        return low
 
     def expected_share(self, width: int, prob: float | None = None) -> float:
         """Expected masked share of interior tokens: 1 - (1-p)^m for a fixed width m."""
