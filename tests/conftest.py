@@ -86,7 +86,6 @@ def run(capfd):
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
             main([str(arg) for arg in args])
-            raise SystemExit(0)
         code = stop.value.code or 0
         captured = capfd.readouterr()
         return Result(code, captured.out, captured.err)

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, one-line errors, silence in pipes, quick help."""
+"""The command line as a user meets it: exit codes, one-line errors, silence in pipes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from conftest import random_bases, write_fasta
 
 import dnatk
-from dnatk.cli import COMMANDS, main
+from dnatk.cli import COMMANDS
 
 GOLDEN = Path(__file__).parent / "golden"
 

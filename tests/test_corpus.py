@@ -111,7 +111,7 @@ def test_a_contig_can_be_held_out_of_one_file(tmp_path):
     two = write_fasta(tmp_path / "two.fa", {"I": "C" * 100})
     corpus = Corpus([one, two], directory=tmp_path, holdout=["two.fa:I"])
     assert [s.held_out for s in corpus.sources] == [0, 1]
-    with pytest.raises(InputError, match="no contig 'chrI' to hold out.*'I'"):
+    with pytest.raises(InputError, match=r"no contig 'chrI' to hold out.*'I'"):
         Corpus([one, two], directory=tmp_path, holdout=["chrI"])
 
 

@@ -49,9 +49,7 @@ def test_constraints_pin_every_dependency():
     assert names <= pinned
 
 
-@pytest.mark.parametrize(
-    "script", sorted((ROOT / "examples").rglob("*.py")), ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").rglob("*.py")), ids=lambda p: p.stem)
 def test_example_scripts_have_help(script):
     if "__main__" not in script.read_text():
         pytest.skip("a helper module, not a script")

@@ -133,7 +133,7 @@ def test_lower_case_is_the_same_to_both(tiny_model):
 
 
 def test_dnabert_original_layout_loads(tmp_path):
-    """config.json, vocab.txt and pytorch_model.bin of old: gamma/beta, bert. prefix, no dnatk.json."""
+    """config.json, vocab.txt and pytorch_model.bin of old: gamma and beta, no dnatk.json."""
     torch.manual_seed(3)
     config = BertConfig(
         vocab_size=69, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
@@ -142,7 +142,8 @@ def test_dnabert_original_layout_loads(tmp_path):
     model = BertModel(config)
     config.save_pretrained(tmp_path)
     old = {
-        "bert." + name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+        "bert."
+        + name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
             "LayerNorm.bias", "LayerNorm.beta"
         ): tensor
         for name, tensor in model.state_dict().items()

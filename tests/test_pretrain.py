@@ -229,13 +229,18 @@ def test_phase_boundaries_hit_at_the_exact_step(config, tmp_path):
     assert seen == [6, 6, 8, 8, 10, 10, 12, 12, 14, 14]
 
 
-@pytest.mark.parametrize(
-    ("masking", "width"), [("random-mask", 14), ("dnabert", 6), ("token", 1)]
-)
+@pytest.mark.parametrize(("masking", "width"), [("random-mask", 14), ("dnabert", 6), ("token", 1)])
 def test_baselines_are_a_word_of_configuration(config, masking, width):
     settings = replace(config, masking=masking)
     assert settings.schedule().at(15).width == width
     assert settings.masker(4101).centre_prob(width) == (0.15 if masking == "token" else 0.025)
+
+
+def test_random_widths_without_a_curriculum(config):
+    """--order fixed --span uniform draws every width from the first step on."""
+    settings = replace(config, order="fixed", span="uniform")
+    width = settings.schedule().at(0).width
+    assert settings.masker(4101).widths(width).tolist() == [6, 8, 10, 12, 14]
 
 
 def test_masked_batch_scores_the_true_ids(config, tmp_path):

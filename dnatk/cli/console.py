@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -27,11 +29,16 @@ class Console:
         if not self.quiet:
             click.echo(message, err=True)
 
-    def progress(self) -> Progress:
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
         """A rich bar on a terminal; nothing in a pipe or with --quiet."""
-        if self.quiet or not sys.stderr.isatty():
-            return NullProgress()
-        return RichProgress()
+        shown = not self.quiet and sys.stderr.isatty()
+        progress = RichProgress() if shown else NullProgress()
+        try:
+            yield progress
+        finally:
+            # Also after an error: the bar hides the cursor while it runs.
+            progress.finish()
 
 
 class _StderrHandler(logging.Handler):

@@ -134,7 +134,9 @@ def command(console, fasta, output, bed, regions, model, force, threads, **optio
         command=shlex.join(["dnatk", *sys.argv[1:]]),
         progress=console.progress(),
     )
-    notes = [f"{summary.skipped} window(s) without a valid k-mer skipped"] if summary.skipped else []
+    notes = (
+        [f"{summary.skipped} window(s) without a valid k-mer skipped"] if summary.skipped else []
+    )
     notes += [
         f"{count} NaN ({Status(status).name.lower().replace('_', ' ')})"
         for status, count in summary.unscored.items()

@@ -74,7 +74,8 @@ class EmbedOptions:
                 f"--window {window} is more than the model takes",
                 hint=f"at most {info.max_window} bases",
             )
-        stride = window - info.k + info.kmer_stride if self.stride is None else self.stride
+        tokens = (window - info.k) // info.kmer_stride + 1
+        stride = max(1, tokens) * info.kmer_stride if self.stride is None else self.stride
         return Tiling(window, stride, info.k, info.kmer_stride)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from dnatk.errors import TrainingError
@@ -59,17 +60,24 @@ class PretrainConfig:
     log_steps: int = 10
     precision: str = "auto"
 
-    def schedule(self) -> Schedule:
-        """The phases: DNABERT's masking is one of k tokens, independent tokens one of 1."""
+    def spans(self) -> list[tuple[int, Fraction]]:
+        """The widths with the fraction of the run at which each ends.
+
+        DNABERT's masking is one phase of k tokens, independent tokens one of 1.
+        """
         check_k(self.k)
-        phases = {"dnabert": str(self.k) + ":1", "token": "1:1"}.get(self.masking, self.phases)
-        return Schedule.build(parse_phases(phases, self.k), self.max_steps, self.order)
+        phases = {"dnabert": f"{self.k}:1", "token": "1:1"}.get(self.masking, self.phases)
+        return parse_phases(phases, self.k)
+
+    def schedule(self) -> Schedule:
+        """The phases laid over the steps."""
+        return Schedule.build(self.spans(), self.max_steps, self.order)
 
     def masker(self, vocab_size: int) -> Masker:
         """The masking of this run."""
         return Masker(
             vocab_size=vocab_size,
-            smallest=min(self.schedule().widths),
+            smallest=min(width for width, _ in self.spans()),
             mask_prob=self.mask_prob or DEFAULT_PROB[self.masking],
             mask_ratio=self.mask_ratio or None,
             span=self.span,

@@ -211,6 +211,8 @@ class MetricsLog(TrainerCallback):
 def training_arguments(run: Path, *, device: torch.device, bf16: bool, **own) -> TrainingArguments:
     """TrainingArguments with DNABERT's optimizer, and every side effect of the Trainer off."""
     transformers_logging.disable_progress_bar()
+    # It warns of "missing keys" for the tied head at each resume.
+    transformers_logging.set_verbosity_error()
     return TrainingArguments(
         output_dir=str(run),
         adam_beta1=0.9,
