@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from pathlib import Path
 
 import click
 
@@ -123,22 +122,21 @@ def command(console, fasta, output, bed, regions, model, force, threads, **optio
     from dnatk.output.hdf5 import Status
 
     set_threads(threads)
-    summary = embed(
-        fasta,
-        output,
-        bed=bed,
-        regions=regions,
-        model=model,
-        options=EmbedOptions(**options),
-        force=force,
-        command=shlex.join(["dnatk", *sys.argv[1:]]),
-        progress=console.progress(),
-    )
-    notes = (
-        [f"{summary.skipped} window(s) without a valid k-mer skipped"] if summary.skipped else []
-    )
-    notes += [
-        f"{count} NaN ({Status(status).name.lower().replace('_', ' ')})"
-        for status, count in summary.unscored.items()
-    ]
-    console.say(f"{Path(summary.path)}: {summary.rows} rows" + "".join(f", {n}" for n in notes))
+    with console.progress() as progress:
+        summary = embed(
+            fasta,
+            output,
+            bed=bed,
+            regions=regions,
+            model=model,
+            options=EmbedOptions(**options),
+            force=force,
+            command=shlex.join(["dnatk", *sys.argv[1:]]),
+            progress=progress,
+        )
+    counts = [f"{summary.rows} rows"]
+    if summary.skipped:
+        counts.append(f"{summary.skipped} window(s) without a valid k-mer skipped")
+    for status, count in summary.unscored.items():
+        counts.append(f"{count} NaN ({Status(status).name.lower().replace('_', ' ')})")
+    console.say(f"{summary.path}: {', '.join(counts)}")

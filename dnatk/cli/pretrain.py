@@ -214,5 +214,6 @@ def command(console, inputs, output, resume, device, threads, weights, kmer_stri
         **{name: value for name, value in options.items() if value is not None},
     )
     set_threads(threads)
-    pretrain(config, output, device=device, resume=resume, progress=console.progress())
+    with console.progress() as progress:
+        pretrain(config, output, device=device, resume=resume, progress=progress)
     console.say(f"model in {output}")

@@ -124,7 +124,7 @@ def pretrain(
         args=training_arguments(
             run,
             device=place,
-            bf16=resolve_precision(config.precision, place) == torch.bfloat16,
+            dtype=resolve_precision(config.precision, place),
             max_steps=config.max_steps,
             per_device_train_batch_size=rows,
             gradient_accumulation_steps=config.accumulate,

@@ -208,7 +208,9 @@ class MetricsLog(TrainerCallback):
             handle.write(json.dumps(row) + "\n")
 
 
-def training_arguments(run: Path, *, device: torch.device, bf16: bool, **own) -> TrainingArguments:
+def training_arguments(
+    run: Path, *, device: torch.device, dtype: torch.dtype, **own
+) -> TrainingArguments:
     """TrainingArguments with DNABERT's optimizer, and every side effect of the Trainer off."""
     transformers_logging.disable_progress_bar()
     # It warns of "missing keys" for the tied head at each resume.
@@ -220,7 +222,8 @@ def training_arguments(run: Path, *, device: torch.device, bf16: bool, **own) ->
         adam_epsilon=1e-6,
         lr_scheduler_type="linear",
         optim="adamw_torch_fused",
-        bf16=bf16,
+        bf16=dtype == torch.bfloat16,
+        fp16=dtype == torch.float16,
         use_cpu=device.type == "cpu",
         remove_unused_columns=False,
         dataloader_pin_memory=device.type == "cuda",
