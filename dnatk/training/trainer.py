@@ -102,8 +102,9 @@ class MaskedLMTrainer(Trainer):
         return str(Path(self.args.output_dir, STAGING))
 
     def _save_checkpoint(self, model, trial) -> None:
-        if self._heldout is not None and self.args.should_save:
-            self.log_file.write_heldout(self.state.global_step, self._heldout(self))
+        if self.args.should_save:
+            bits = {} if self._heldout is None else self._heldout(self)
+            self.log_file.write_checkpoint(self.state.global_step, bits)
         run = Path(self.args.output_dir)
         name = f"checkpoint-{self.state.global_step}"
         if self.args.should_save:
@@ -141,6 +142,7 @@ class MetricsLog(TrainerCallback):
     def __init__(self, path: Path, schedule: Schedule, progress: Progress) -> None:
         self._path, self._schedule, self._progress = path, schedule, progress
         self._counts = np.zeros(4, dtype=np.int64)
+        self._world_size = 1
         self._tokens = 0
         self._note = ""
 
@@ -150,18 +152,23 @@ class MetricsLog(TrainerCallback):
             rows = [line for line in self._path.read_text().splitlines() if line]
             kept = [row for row in rows if json.loads(row)["step"] <= step]
             self._path.write_text("".join(f"{row}\n" for row in kept))
+            self._tokens = max((json.loads(row)["tokens"] for row in kept), default=0)
 
     def count(self, counts: np.ndarray) -> None:
         """Add one batch's counts, see :func:`masked_batch`."""
         self._counts += counts
-        self._tokens += int(counts[0])
+        self._tokens += int(counts[0]) * self._world_size
 
-    def write_heldout(self, step: int, bits: dict[int, float]) -> None:
-        """Held-out bits per masked token, by span width."""
-        self._append({"step": step, "heldout_bits": {str(w): round(b, 4) for w, b in bits.items()}})
+    def write_checkpoint(self, step: int, bits: dict[int, float]) -> None:
+        """At a checkpoint: tokens seen, and held-out bits per masked token by span width."""
+        row = {"step": step, "tokens": self._tokens}
+        if bits:
+            row["heldout_bits"] = {str(w): round(b, 4) for w, b in bits.items()}
+        self._append(row)
 
     def on_train_begin(self, args, state, control, **_) -> None:
         self._since = time.perf_counter()
+        self._world_size = args.world_size
         self._progress.start("pre-training", state.max_steps, "steps")
         self._progress.advance(state.global_step)
 
@@ -188,7 +195,7 @@ class MetricsLog(TrainerCallback):
             "masked_share": round(masked / max(maskable, 1), 4),
             "hidden_bases": hidden,
             "masked_tokens": masked,
-            "tokens": self._tokens * args.world_size,
+            "tokens": self._tokens,
             "learning_rate": logs["learning_rate"],
             "grad_norm": round(float(logs.get("grad_norm", float("nan"))), 4),
             "tokens_per_second": round(tokens * args.world_size / (now - self._since)),
