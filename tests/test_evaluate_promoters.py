@@ -69,6 +69,7 @@ def test_only_usable_regions_stay(data):
     genome = Genome(data[0])
     good = Region("chrI", 100, 160, "+")
     bad = [Region("chrI", 7990, 8050, "+"), Region("chrI", 6950, 7010, "-")]
+    bad.append(Region("chrI", -5, 55, "+"))
     assert usable_regions(genome, [good, *bad, good]) == [good]
     with pytest.raises(ReferenceError_, match="no contig 'I'"):
         usable_regions(genome, [Region("I", 100, 160)])
@@ -120,6 +121,15 @@ def test_end_to_end(data, tiny_model, tmp_path, capsys):
     assert by_name["3-mer frequencies"]["auroc"] > 0.95
     assert len(by_name["embedding, layer 1"]["runs"]) == 2
     assert "| 3-mer frequencies | 64 |" in capsys.readouterr().out
+
+
+def test_shift_moves_windows_within_bounds_and_keeps_their_lengths():
+    script = load_example("evaluate_promoters")
+    regions = [Region("c", 1000, 1060, "-")] * 500
+    moved = script.shift(regions, 7, np.random.default_rng(0))
+    assert {r.start for r in moved} == set(range(993, 1008))
+    assert {(r.contig, len(r), r.strand) for r in moved} == {("c", 60, "-")}
+    assert script.shift(regions, 0, np.random.default_rng(0)) == regions
 
 
 def test_copies_are_reported_and_left_out(data, tiny_model, tmp_path, capsys):

@@ -26,7 +26,7 @@ def usable_regions(genome: Genome, regions: Iterable[Region]) -> list[Region]:
     for region in regions:
         if region.contig not in genome.lengths:
             genome.check(region)  # names that do not fit are an error, not a smaller data set
-        if region.end > genome.lengths[region.contig]:
+        if region.start < 0 or region.end > genome.lengths[region.contig]:
             continue
         if (encode(oriented(genome, region), 1) != UNK).all():
             kept[region.contig, region.start, region.end, region.strand] = region
