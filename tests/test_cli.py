@@ -171,6 +171,7 @@ USAGE = [
     (["pretrain", "-", "-o", "m"], "training needs files"),
     (["pretrain", "g.fa", "-o", "m", "--mask-prob", ".1", "--mask-ratio", ".2"], "exclude each"),
     (["pretrain", "g.fa", "-o", "m", "--kmer-stride", "3"], "must be 1 or k"),
+    (["pretrain", "g.fa", "-o", "m", "--init", "x", "-k", "4"], "-k does not go with --init"),
     (["pretrain", "g.fa", "-o", "m", "--weights", "a"], "must be numbers"),
     (["pretrain", "g.fa", "-o", "m", "--window", "0"], "0 is not in the range"),
     ([], "Usage: dnatk"),

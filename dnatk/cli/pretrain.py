@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.core import ParameterSource
 
 from dnatk.cli.options import batch_tokens_option, device_option, precision_option, threads_option
 
@@ -177,8 +178,8 @@ from dnatk.cli.options import batch_tokens_option, device_option, precision_opti
 @device_option
 @precision_option
 @threads_option
-@click.pass_obj
-def command(console, inputs, output, resume, device, threads, weights, kmer_stride, **options):
+@click.pass_context
+def command(ctx, inputs, output, resume, device, threads, weights, kmer_stride, **options):
     """Pre-train a BERT-like DNA language model with RandomMask.
 
     INPUTs are FASTA files (plain, bgzip or gzip) or CSV/TSV tables with a 'sequence' column.
@@ -194,6 +195,11 @@ def command(console, inputs, output, resume, device, threads, weights, kmer_stri
     """
     if options["mask_prob"] is not None and options["mask_ratio"] is not None:
         raise click.UsageError("--mask-prob and --mask-ratio exclude each other.")
+    if options["init"]:
+        for name in ("preset", "k", "kmer_stride", "start"):
+            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                flag = "-k" if name == "k" else f"--{name.replace('_', '-')}"
+                raise click.UsageError(f"{flag} does not go with --init: the model has its own.")
     if "-" in inputs:
         raise click.UsageError("training needs files, not '-': sequences are read more than once.")
     if kmer_stride not in ("1", "k", str(options["k"])):
@@ -214,6 +220,7 @@ def command(console, inputs, output, resume, device, threads, weights, kmer_stri
         **{name: value for name, value in options.items() if value is not None},
     )
     set_threads(threads)
+    console = ctx.obj
     with console.progress() as progress:
         pretrain(config, output, device=device, resume=resume, progress=progress)
     console.say(f"model in {output}")

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from transformers import TrainingArguments
 
 from dnatk import __version__
 from dnatk.errors import InputError, OutputError
@@ -76,66 +77,31 @@ def pretrain(
         return run
     last = (checkpoints(run) or [None])[-1] if resume else None
 
-    corpus = Corpus(
-        config.inputs,
-        directory=run,
-        holdout=config.holdout,
-        min_length=config.min_length,
-        weights=config.weights or None,
-    )
-    for source in corpus.sources:
-        log.info("%s: %d records, %d bases", source.path, source.records, source.bases)
-        if source.too_short:
-            log.warning(
-                "%s: %d records shorter than %d bases left out",
-                source.path,
-                source.too_short,
-                config.min_length,
-            )
-    n_tokens = (config.window - config.k) // config.kmer_stride + 3
-    tokens = {"k": config.k, "kmer_stride": config.kmer_stride, "row_tokens": n_tokens}
-    sampler = Sampler(corpus, corpus.train, seed=config.seed, **tokens)
+    corpus = _read_corpus(config, run)
+    tokens = (config.window - config.k) // config.kmer_stride + 3
+    sizes = {"k": config.k, "kmer_stride": config.kmer_stride, "row_tokens": tokens}
     masker = config.masker(len(Vocabulary(config.k)))
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    rows = max(1, round(config.batch_tokens / (n_tokens * world * config.accumulate)))
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    rows = max(1, round(config.batch_tokens / (tokens * ranks * config.accumulate)))
     dataset = RowDataset(
-        sampler, masker, schedule, config.max_steps, rows * world * config.accumulate
+        Sampler(corpus, corpus.train, seed=config.seed, **sizes),
+        masker,
+        schedule,
+        config.max_steps,
+        rows * ranks * config.accumulate,
     )
-
-    model = _model(config)
-    model.describe(
-        config.k,
-        config.kmer_stride,
-        dnatk_version=__version__,
-        steps=config.max_steps,
-        training={**asdict(config), "sources": [asdict(s) for s in corpus.sources]},
-    )
-    metrics = MetricsLog(run / METRICS_FILE, schedule, progress or NullProgress())
-    metrics.keep_until(int(last.name.split("-")[1]) if last else 0)
     heldout = None
     if len(corpus.heldout.start):
-        unseen = Sampler(corpus, corpus.heldout, seed=_HELDOUT_SEED, **tokens)
+        unseen = Sampler(corpus, corpus.heldout, seed=_HELDOUT_SEED, **sizes)
         heldout = _heldout_bits(unseen, masker, schedule.widths)
+    metrics = MetricsLog(run / METRICS_FILE, schedule, progress or NullProgress())
+    metrics.keep_until(int(last.name.split("-")[1]) if last else 0)
     trainer = MaskedLMTrainer(
-        model=model,
+        model=_model(config, corpus),
         train_dataset=dataset,
         heldout=heldout,
         log_file=metrics,
-        args=training_arguments(
-            run,
-            device=place,
-            dtype=resolve_precision(config.precision, place),
-            max_steps=config.max_steps,
-            per_device_train_batch_size=rows,
-            gradient_accumulation_steps=config.accumulate,
-            learning_rate=config.lr,
-            weight_decay=config.weight_decay,
-            warmup_steps=math.ceil(config.warmup * config.max_steps),
-            max_grad_norm=config.max_grad_norm,
-            logging_steps=min(config.log_steps, config.max_steps),
-            save_steps=min(config.save_steps, config.max_steps),
-            seed=config.seed,
-        ),
+        args=_arguments(config, run, place, rows),
     )
     config.write(run)
     if last is not None:
@@ -182,15 +148,61 @@ def _is_finished(run: Path, config: PretrainConfig, resume: bool) -> bool:
     return False
 
 
-def _model(config: PretrainConfig) -> PackedMaskedLM:
-    if config.init:
-        return pretrained_model(read_model(config.init).directory)
+def _read_corpus(config: PretrainConfig, run: Path) -> Corpus:
+    corpus = Corpus(
+        config.inputs,
+        directory=run,
+        holdout=config.holdout,
+        min_length=config.min_length,
+        weights=config.weights or None,
+    )
+    for source in corpus.sources:
+        log.info("%s: %d records, %d bases", source.path, source.records, source.bases)
+        if source.too_short:
+            short = (source.path, source.too_short, config.min_length)
+            log.warning("%s: %d records shorter than %d bases left out", *short)
+    return corpus
+
+
+def _model(config: PretrainConfig, corpus: Corpus) -> PackedMaskedLM:
+    model = pretrained_model(read_model(config.init).directory) if config.init else _fresh(config)
+    model.describe(
+        config.k,
+        config.kmer_stride,
+        dnatk_version=__version__,
+        steps=config.max_steps,
+        training={**asdict(config), "sources": [asdict(source) for source in corpus.sources]},
+    )
+    return model
+
+
+def _fresh(config: PretrainConfig) -> PackedMaskedLM:
     sizes = preset(config.preset).bert_config(config.k)
     if config.start == "normal":
         return new_model(sizes, config.seed)
     model = new_model({**sizes, "initializer_range": sizes["hidden_size"] ** -0.5}, config.seed)
     start_local(model, config.k, config.seed)
     return model
+
+
+def _arguments(
+    config: PretrainConfig, run: Path, place: torch.device, rows: int
+) -> TrainingArguments:
+    return training_arguments(
+        run,
+        device=place,
+        dtype=resolve_precision(config.precision, place),
+        max_steps=config.max_steps,
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=config.accumulate,
+        learning_rate=config.lr,
+        weight_decay=config.weight_decay,
+        warmup_steps=math.ceil(config.warmup * config.max_steps),
+        max_grad_norm=config.max_grad_norm,
+        logging_steps=min(config.log_steps, config.max_steps),
+        save_steps=min(config.save_steps, config.max_steps),
+        seed=config.seed,
+    )
 
 
 def _publish(trainer: MaskedLMTrainer, run: Path) -> None:
