@@ -84,7 +84,7 @@ from dnatk.cli.options import device_option, precision_option, threads_option
 @click.option(
     "--batch-tokens",
     type=click.IntRange(min=1),
-    help="Tokens in one pass through the model.  [default: 8192 on a CPU, 131072 on a GPU]",
+    help="Tokens in one pass through the model.  [default: 4096 on a CPU, 131072 on a GPU]",
 )
 @click.pass_obj
 def command(console, fasta, output, bed, regions, model, force, threads, **options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dnatk.errors import InputError
@@ -37,15 +38,21 @@ class Tiling:
                 hint=f"use a multiple of {self.kmer_stride}",
             )
 
+    def count(self, length: int) -> int:
+        """How many tiles a sequence of ``length`` bases has; at least one."""
+        if length <= self.window:
+            return 1
+        past_first = -(-(length - self.window) // self.stride)
+        return 1 + min(past_first, (length - 1) // self.stride)
+
+    def walk(self, length: int) -> Iterator[tuple[int, int]]:
+        """[start, end) of each tile of a sequence of ``length`` bases, in constant memory."""
+        for start in range(0, self.count(length) * self.stride, self.stride):
+            yield start, min(start + self.window, length)
+
     def tiles(self, length: int) -> list[tuple[int, int]]:
         """[start, end) of each tile of a sequence of ``length`` bases; one where it fits."""
-        tiles = [(0, min(self.window, length))]
-        while tiles[-1][1] < length:
-            start = tiles[-1][0] + self.stride
-            if start >= length:
-                break
-            tiles.append((start, min(start + self.window, length)))
-        return tiles
+        return list(self.walk(length))
 
     def n_kmers(self, length: int) -> int:
         """Tokens that ``length`` bases give."""

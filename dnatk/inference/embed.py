@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from dnatk import __version__
-from dnatk.errors import InputError, ModelError
+from dnatk.errors import InputError
 from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome, read_fasta
 from dnatk.genome.regions import Region, parse_region
@@ -28,7 +29,7 @@ from dnatk.progress import NullProgress, Progress
 log = logging.getLogger(__name__)
 
 # One forward on a CPU stays near its cache; a GPU wants many tokens at once.
-_BATCH_TOKENS = {"cpu": 8192, "cuda": 131_072, "mps": 32_768}
+_BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072, "mps": 32_768}
 
 
 @dataclass(frozen=True)
@@ -124,56 +125,53 @@ def embed(
     path = check_output(output, force=force)
     info = read_model(model)
     tiling = options.tiling(info)
-    resolve_layer(options.layer, info.config.layers)
+    layer = resolve_layer(options.layer, info.config.layers)
     tally = Tally()
-    source = _source(fasta, bed, regions, tiling, options.on_error, tally)
-    encoder = load_encoder(info, device=options.device, precision=options.precision)
-    vocabulary = Vocabulary(info.k)
-    check_encoding(vocabulary)
-    engine = Engine(
-        encoder,
-        vocabulary,
-        pool=options.pool,
-        layer=options.layer,
-        rc=options.rc,
-        batch_tokens=options.batch_tokens or _BATCH_TOKENS.get(encoder.device.type, 32_768),
-    )
     progress = progress or NullProgress()
-    progress.start("embedding", source.total, source.unit)
-    with written_whole(path) as partial:
-        writer = EmbeddingWriter(
-            partial,
-            width=info.config.hidden,
-            dtype=options.dtype,
-            per_token=options.pool == "none",
-            contigs=source.contigs,
-            attributes=_attributes(info, tiling, options, encoder, command),
+    with nullcontext() if str(fasta) == "-" else Genome(fasta) as genome:
+        source = _source(genome, bed, regions, tiling, options.on_error, tally)
+        encoder = load_encoder(info, device=options.device, precision=options.precision)
+        engine = Engine(
+            encoder,
+            Vocabulary(info.k),
+            pool=options.pool,
+            layer=layer,
+            rc=options.rc,
+            batch_tokens=options.batch_tokens or _BATCH_TOKENS[encoder.device.type],
         )
-        try:
-            done = 0
-            for rows in engine.run(source.tiles(writer.add_contig)):
-                _write(writer, engine, rows)
-                drawn = tally.rows + tally.skipped
-                progress.advance(drawn - done)
-                done = drawn
-            if not tally.rows:
-                raise InputError(
-                    "nothing to embed: no tile holds a k-mer free of N",
-                    path=_shown(fasta),
-                )
-            writer.finish()
-        finally:
-            writer.close()
-    progress.finish()
+        with written_whole(path) as partial:
+            writer = EmbeddingWriter(
+                partial,
+                width=info.config.hidden,
+                dtype=options.dtype,
+                per_token=options.pool == "none",
+                contigs=source.contigs,
+                attributes=_attributes(info, tiling, options, encoder, command),
+            )
+            try:
+                progress.start("embedding", source.total, source.unit)
+                _run(engine, source, writer, tally, progress)
+                if not tally.rows:
+                    shown = "<stdin>" if genome is None else genome.path
+                    raise InputError(
+                        "nothing to embed: no tile holds a k-mer free of N", path=shown
+                    )
+                writer.finish()
+            finally:
+                progress.finish()
+                writer.close()
     return EmbedSummary(path, tally.rows, tally.skipped, tally.unscored)
 
 
-def check_encoding(vocabulary: Vocabulary) -> None:
-    """Pure ACGT must give no [UNK]: the guard against a tokenizer that silently knows nothing."""
-    from dnatk.kmers import encode
-
-    if (encode("ACGT" * vocabulary.k, vocabulary.k) < 5).any():
-        raise ModelError("the vocabulary does not know its own k-mers")
+def _run(
+    engine: Engine, source: _Source, writer: EmbeddingWriter, tally: Tally, progress: Progress
+) -> None:
+    done = 0
+    for rows in engine.run(source.tiles(writer.add_contig)):
+        _write(writer, engine, rows)
+        drawn = tally.rows + tally.skipped
+        progress.advance(drawn - done)
+        done = drawn
 
 
 @dataclass(frozen=True)
@@ -190,21 +188,21 @@ class _Source:
 
 
 def _source(
-    fasta: str | Path,
+    genome: Genome | None,
     bed: str | Path | None,
     regions: Sequence[str],
     tiling: Tiling,
     on_error: str,
     tally: Tally,
 ) -> _Source:
-    if str(fasta) == "-":
+    """The tiles asked for; no genome: the FASTA on standard input."""
+    if genome is None:
         return _Source(
             {}, None, "windows", lambda met: record_tiles(read_fasta("-"), tiling, tally, met)
         )
-    genome = Genome(fasta)
     lengths = genome.lengths
     if bed is None and not regions:
-        total = sum(len(tiling.tiles(length)) for length in lengths.values())
+        total = sum(tiling.count(length) for length in lengths.values())
         return _Source(lengths, total, "windows", lambda _: genome_tiles(genome, tiling, tally))
     if bed is None:
         wanted = [parse_region(text, lengths) for text in regions]
@@ -261,7 +259,3 @@ def _attributes(
         "rc": options.rc,
         "precision": str(encoder.dtype).removeprefix("torch."),
     }
-
-
-def _shown(fasta: str | Path) -> str:
-    return "<stdin>" if str(fasta) == "-" else str(fasta)

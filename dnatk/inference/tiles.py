@@ -35,7 +35,7 @@ class Tally:
 def genome_tiles(genome: Genome, tiling: Tiling, tally: Tally) -> Iterator[Tile]:
     """Every tile of every contig as a row of its own; tiles without a valid k-mer are skipped."""
     for contig, length in genome.lengths.items():
-        for start, end in tiling.tiles(length):
+        for start, end in tiling.walk(length):
             bases = genome.fetch(contig, start, end)
             yield from _tile_row(bases, contig, start, length, tiling, tally)
 
@@ -46,7 +46,7 @@ def record_tiles(
     """As :func:`genome_tiles`, of streamed records; ``on_contig(name, length)`` hears of each."""
     for contig, bases in records:
         on_contig(contig, len(bases))
-        for start, end in tiling.tiles(len(bases)):
+        for start, end in tiling.walk(len(bases)):
             yield from _tile_row(bases[start:end], contig, start, len(bases), tiling, tally)
 
 
