@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -25,8 +24,6 @@ from dnatk.model.pooling import POOLS
 from dnatk.output.files import check_output, written_whole
 from dnatk.output.hdf5 import EmbeddingWriter, Status
 from dnatk.progress import NullProgress, Progress
-
-log = logging.getLogger(__name__)
 
 # One forward on a CPU stays near its cache; a GPU wants many tokens at once.
 _BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072, "mps": 32_768}
