@@ -97,7 +97,8 @@ class EmbeddingWriter:
         contigs: Mapping[str, int],
         attributes: Mapping[str, object],
     ) -> None:
-        self._file = h5py.File(path, "w")
+        # Chunks are written whole and never read back: a cache of them only fills memory.
+        self._file = h5py.File(path, "w", rdcc_nbytes=0)
         self._file.attrs.update(
             {"format": FORMAT, "format_version": FORMAT_VERSION, "complete": False, **attributes}
         )
