@@ -199,6 +199,19 @@ def test_non_overlapping_kmers(tmp_path, genome):
         embed(genome, tmp_path / "p.h5", model=model, options=EmbedOptions(stride=100, **EXACT))
 
 
+def test_a_region_whose_valid_kmers_lie_between_tokens_is_not_scored(tmp_path):
+    """Non-overlapping 6-mers at 0 and 6 both hold an N; the valid one at 1 is no token."""
+    model = make_model(tmp_path / "m", kmer_stride=6)
+    fasta = write_fasta(tmp_path / "g.fa", {"a": "NACGTACGTAAN", "b": "ACGTACGTACGT"})
+    (tmp_path / "r.bed").write_text("a\t0\t12\nb\t0\t12\n")
+    options = EmbedOptions(on_error="na", **EXACT)
+    embed(fasta, tmp_path / "o.h5", bed=tmp_path / "r.bed", model=model, options=options)
+    regions, vectors = dnatk.read_embeddings(tmp_path / "o.h5")
+    assert regions["status"].tolist() == [1, 0]
+    assert np.isnan(vectors[0]).all()
+    assert np.isfinite(vectors[1]).all()
+
+
 def test_layout_is_as_documented(tmp_path, genome, tiny_model):
     embed(genome, tmp_path / "o.h5", model=tiny_model, command="dnatk embed it")
     with h5py.File(tmp_path / "o.h5") as file:

@@ -16,12 +16,6 @@ from dnatk.kmers import encode, reverse_complement
 from dnatk.kmers.vocab import UNK
 from dnatk.output.hdf5 import Status
 
-_REASONS = {
-    Status.NO_VALID_KMER: "has no {k}-mer free of N",
-    Status.OUT_OF_BOUNDS: "is outside its contig",
-    Status.UNKNOWN_CONTIG: "is on a contig that the FASTA lacks",
-}
-
 
 @dataclass
 class Tally:
@@ -76,44 +70,45 @@ def region_tiles(
     """
     for region in regions:
         tally.rows += 1
-        bases, status = oriented_bases(region, genome, tiling, on_error=on_error)
+        bases, status = _oriented_bases(region, genome, on_error)
+        tiles = tiling.tiles(len(bases))
+        owned = tiling.owned(tiles)
+        if not status and not _any_valid(bases, tiles, owned, tiling):
+            status = Status.NO_VALID_KMER
+            if on_error == "fail":
+                raise InputError(
+                    f"{region.contig}:{region.start}-{region.end} has no {tiling.k}-mer free of N",
+                    path=region.source or None,
+                    line=region.line,
+                    hint="--on-error na writes a NaN row instead",
+                )
         row = Row(region, status)
         if status:
             tally.unscored[status] = tally.unscored.get(status, 0) + 1
             yield Tile(row, np.empty(0, dtype=np.int16), 0, 0, last=True)
             continue
-        tiles = tiling.tiles(len(bases))
-        owned = tiling.owned(tiles)
         for number, ((start, end), (low, high)) in enumerate(zip(tiles, owned, strict=True), 1):
             ids = encode(bases[start:end], tiling.k, tiling.kmer_stride)
             yield Tile(row, ids, low, high, last=number == len(tiles))
 
 
-def oriented_bases(
-    region: Region, genome: Genome, tiling: Tiling, *, on_error: str
-) -> tuple[np.ndarray, Status]:
-    """Bases of a region as its strand reads them, and whether they can be scored."""
-    status = Status.SCORED
-    bases = np.empty(0, dtype=np.uint8)
-    hint = None
+def _oriented_bases(region: Region, genome: Genome, on_error: str) -> tuple[np.ndarray, Status]:
+    """Bases of a region as its strand reads them; none, and why, where the genome lacks it."""
     try:
         genome.check(region)
-        bases = genome.fetch(region.contig, region.start, region.end)
     except ReferenceError_:
         if on_error == "fail":
             raise
         known = region.contig in genome.lengths
-        status = Status.OUT_OF_BOUNDS if known else Status.UNKNOWN_CONTIG
-    if status == Status.SCORED and not (encode(bases, tiling.k) != UNK).any():
-        status = Status.NO_VALID_KMER
-        hint = "--on-error na writes a NaN row instead"
-    if status and on_error == "fail":
-        raise InputError(
-            f"{region.contig}:{region.start}-{region.end} {_REASONS[status].format(k=tiling.k)}",
-            path=region.source or None,
-            line=region.line,
-            hint=hint,
-        )
-    if region.strand == "-":
-        bases = reverse_complement(bases)
-    return bases, status
+        empty = np.empty(0, dtype=np.uint8)
+        return empty, Status.OUT_OF_BOUNDS if known else Status.UNKNOWN_CONTIG
+    bases = genome.fetch(region.contig, region.start, region.end)
+    return (reverse_complement(bases) if region.strand == "-" else bases), Status.SCORED
+
+
+def _any_valid(bases: np.ndarray, tiles: list, owned: list, tiling: Tiling) -> bool:
+    """Whether any k-mer that will be pooled is free of N; usually the first tile says so."""
+    return any(
+        (encode(bases[start:end], tiling.k, tiling.kmer_stride)[low:high] != UNK).any()
+        for (start, end), (low, high) in zip(tiles, owned, strict=True)
+    )
