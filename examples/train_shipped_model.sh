@@ -31,4 +31,4 @@ common=(--weights "$weights" "${holdout[@]}" --span uniform --corruption mask --
 dnatk pretrain "${inputs[@]}" -o "$out/short" "${common[@]}" \
     --preset small --window 131 --max-steps "${SHORT_STEPS:-3000}" --lr 5e-4 --warmup 0.02
 dnatk pretrain "${inputs[@]}" -o "$out/full" "${common[@]}" \
-    --init "$out/short" --order fixed --max-steps "${FULL_STEPS:-400}" --lr 2e-4 --warmup 0.05
+    --init "$out/short" --order fixed --max-steps "${FULL_STEPS:-250}" --lr 2e-4 --warmup 0.05
