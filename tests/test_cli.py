@@ -156,6 +156,11 @@ def test_pretrain_then_embed(run, tmp_path):
     )  # fmt: skip
     assert (result.code, result.out) == (0, "")
     assert result.err == f"model in {tmp_path}/m\n", "the Trainer is silent"
+    again = run(
+        "pretrain", fasta, "-o", tmp_path / "n", "--init", tmp_path / "m", "--max-steps", "1",
+        "--batch-tokens", "512", "--window", "69", "--device", "cpu",
+    )  # fmt: skip
+    assert again.err == f"model in {tmp_path}/n\n"
     assert run("embed", fasta, "-o", tmp_path / "o.h5", "--model", tmp_path / "m").code == 0
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import transformers.utils.logging as transformers_logging
 from torch.nn import functional as F
 from transformers import AttentionInterface, BertConfig, BertForMaskedLM
 
@@ -78,6 +79,12 @@ class PackedMaskedLM(BertForMaskedLM):
     def describe(self, k: int, kmer_stride: int, **facts: object) -> None:
         """What dnatk.json shall say of this model, beside its sizes."""
         self.k, self.kmer_stride, self.facts = k, kmer_stride, facts
+
+
+def quiet_transformers() -> None:
+    """No bars of transformers' own, and no warning of the tied head as "missing" at a resume."""
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
 
 
 def new_model(config: dict, seed: int) -> PackedMaskedLM:

@@ -24,7 +24,12 @@ from dnatk.progress import NullProgress, Progress
 from dnatk.training.config import CONFIG_FILE, PretrainConfig
 from dnatk.training.corpus import Corpus, Sampler
 from dnatk.training.initialise import start_local
-from dnatk.training.masked_lm import PackedMaskedLM, new_model, pretrained_model
+from dnatk.training.masked_lm import (
+    PackedMaskedLM,
+    new_model,
+    pretrained_model,
+    quiet_transformers,
+)
 from dnatk.training.plot import plot_loss
 from dnatk.training.trainer import (
     METRICS_FILE,
@@ -77,6 +82,7 @@ def pretrain(
         return run
     last = (checkpoints(run) or [None])[-1] if resume else None
 
+    quiet_transformers()
     corpus = _read_corpus(config, run)
     tokens = (config.window - config.k) // config.kmer_stride + 3
     sizes = {"k": config.k, "kmer_stride": config.kmer_stride, "row_tokens": tokens}

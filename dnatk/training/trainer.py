@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import transformers.utils.logging as transformers_logging
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
@@ -219,9 +218,6 @@ def training_arguments(
     run: Path, *, device: torch.device, dtype: torch.dtype, **own
 ) -> TrainingArguments:
     """TrainingArguments with DNABERT's optimizer, and every side effect of the Trainer off."""
-    transformers_logging.disable_progress_bar()
-    # It warns of "missing keys" for the tied head at each resume.
-    transformers_logging.set_verbosity_error()
     return TrainingArguments(
         output_dir=str(run),
         adam_beta1=0.9,
