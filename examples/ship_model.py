@@ -3,7 +3,8 @@
 python examples/ship_model.py RUN dnatk/model/weights/dnatk-small
 
 Writes what `--model dnatk-small` and transformers need, and no more. The weights are the run's,
-rounded to float16; the paths of the training files are cut to their names.
+rounded to float16; dnatk.json tells of the run and of those it started from, the paths of the
+training files cut to their names.
 """
 
 from __future__ import annotations
@@ -32,11 +33,7 @@ def main() -> None:
     config = json.loads((options.run / "config.json").read_text())
     _write(options.target / "config.json", {**config, "dtype": "float16"})
     facts = json.loads((options.run / "dnatk.json").read_text())
-    training = facts["training"]
-    training["inputs"] = [Path(path).name for path in training["inputs"]]
-    training["init"] = Path(training["init"]).name
-    for source in training["sources"]:
-        source["path"] = Path(source["path"]).name
+    facts["training"] = _lineage(options.run)
     _write(options.target / "dnatk.json", facts)
     weights = load_file(info.weights)
     half = {name: tensor.half().contiguous() for name, tensor in weights.items()}
@@ -46,6 +43,17 @@ def main() -> None:
     read_weights(shipped)
     size = shipped.weights.stat().st_size / 2**20
     print(f"{options.target}: {size:.1f} MiB, sha256 {shipped.sha256}")
+
+
+def _lineage(run: Path) -> list[dict]:
+    """The training of a run and of those it started from, first one first."""
+    training = json.loads((run / "dnatk.json").read_text())["training"]
+    before = _lineage(Path(training["init"])) if training["init"] else []
+    training["inputs"] = [Path(path).name for path in training["inputs"]]
+    training["init"] = Path(training["init"]).name
+    for source in training["sources"]:
+        source["path"] = Path(source["path"]).name
+    return [*before, training]
 
 
 def _write(path: Path, content: dict) -> None:

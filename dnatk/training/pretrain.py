@@ -99,7 +99,7 @@ def pretrain(
     heldout = None
     if len(corpus.heldout.start):
         unseen = Sampler(corpus, corpus.heldout, seed=_HELDOUT_SEED, **sizes)
-        heldout = _heldout_bits(unseen, masker, schedule.widths)
+        heldout = _heldout_bits(unseen, masker, sorted({width for width, _ in config.spans()}))
     metrics = MetricsLog(run / METRICS_FILE, schedule, progress or NullProgress())
     metrics.keep_until(int(last.name.split("-")[1]) if last else 0)
     trainer = MaskedLMTrainer(
