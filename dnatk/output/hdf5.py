@@ -27,7 +27,7 @@ from dnatk.genome.regions import Region
 
 FORMAT = "dnatk-embedding"
 FORMAT_VERSION = 1
-_CHUNK_BYTES = 1 << 19
+_CHUNK_BYTES = 1 << 17
 _TEXT = h5py.string_dtype("utf-8")
 _REGION = {"contig": "u4", "start": "i8", "end": "i8", "strand": "S1", "status": "u1"}
 
@@ -46,7 +46,7 @@ class _Column:
 
     def __init__(self, file: h5py.File, name: str, dtype, width: int | None = None) -> None:
         row_bytes = np.dtype(dtype).itemsize * (width or 1) if dtype != _TEXT else 16
-        self._rows = max(1, min(_CHUNK_BYTES // row_bytes, 1 << 14))
+        self._rows = max(1, min(_CHUNK_BYTES // row_bytes, 1 << 12))
         tail = () if width is None else (width,)
         self._data = file.create_dataset(
             name, (0, *tail), maxshape=(None, *tail), chunks=(self._rows, *tail), dtype=dtype
