@@ -308,14 +308,19 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, genome, tiny_model, monkeyp
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_one_clear_error(tmp_path, genome, tiny_model, monkeypatch):
+HDF5_FULL = """Can't close file (file write failed: time = Mon Nov 23 15:22:09 2026
+, filename = 'x', file descriptor = 4, errno = 28, error message = 'No space left on device')"""
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(HDF5_FULL)])
+def test_a_full_disk_is_one_clear_error(tmp_path, genome, tiny_model, monkeypatch, error):
     from dnatk.output.hdf5 import EmbeddingWriter
 
     def full(*_, **__):
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(EmbeddingWriter, "finish", full)
-    with pytest.raises(OutputError, match=r"o.h5: cannot be written: No space left"):
+    with pytest.raises(OutputError, match=r"o.h5: cannot be written: No space left on device$"):
         embed(genome, tmp_path / "o.h5", model=tiny_model)
     assert not list(tmp_path.iterdir())
 

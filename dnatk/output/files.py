@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,14 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
-        raise OutputError(f"cannot be written: {reason}", path=path) from error
+        raise OutputError(f"cannot be written: {_reason(error)}", path=path) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _reason(error: OSError) -> str:
+    # h5py tells the system's error only inside a long text of several lines.
+    inside = re.search(r"errno = (\d+)", str(error))
+    if inside:
+        return os.strerror(int(inside[1]))
+    return error.strerror or str(error).splitlines()[0]
