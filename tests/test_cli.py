@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -267,6 +269,24 @@ def test_interrupt_exits_130(run, genome, tiny_model, tmp_path, monkeypatch):
     result = run("embed", genome, "-o", tmp_path / "o.h5", "--model", tiny_model)
     assert result.code == 130
     assert result.err.endswith("dnatk: interrupted\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_run_leaves_nothing_behind(tiny_model, tmp_path, number, code):
+    command = [sys.executable, "-m", "dnatk", "embed", "-", "-o", tmp_path / "o.h5"]
+    process = subprocess.Popen(
+        [*map(str, command), "--model", str(tiny_model)],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while not list(tmp_path.iterdir()):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    assert [p.name for p in tmp_path.iterdir()] == [f".o.h5.{process.pid}.partial"]
+    time.sleep(0.3)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unexpected_error_asks_for_a_report(run, genome, monkeypatch):

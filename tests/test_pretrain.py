@@ -175,6 +175,29 @@ def test_a_non_finite_loss_stops_with_a_message(config, tmp_path, monkeypatch):
     assert not (tmp_path / "nan" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("pos 9")])
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
+    config, tmp_path, monkeypatch, error
+):
+    from transformers import Trainer
+
+    save = Trainer._save_optimizer_and_scheduler
+
+    def full(self, output_dir):
+        if self.state.global_step == 10:
+            raise error
+        save(self, output_dir)
+
+    monkeypatch.setattr(Trainer, "_save_optimizer_and_scheduler", full)
+    run = tmp_path / "full"
+    with pytest.raises(OutputError, match=r"full: the model cannot be written: (No space|pos 9)"):
+        pretrain(config, run, device="cpu")
+    assert [p.name for p in checkpoints(run)] == ["checkpoint-5"]
+    assert sorted(p.name for p in run.iterdir()) == [
+        "checkpoint-5", "config.toml", "metrics.jsonl",
+    ]  # fmt: skip
+
+
 def test_a_batch_with_nothing_masked_has_loss_0_and_finite_gradients():
     model = new_model(preset("tiny").bert_config(6), 0)
     empty = torch.empty(0, dtype=torch.long)

@@ -1,13 +1,15 @@
 """The ``dnatk`` command: a lazy command table and the one error ladder.
 
-Exit codes: 0 done, 1 the data or the machine, 2 the command line, 130 interrupted. A command's
-module is imported when it is run or its own help is asked for, so ``dnatk --help`` is quick.
+Exit codes: 0 done, 1 the data or the machine, 2 the command line, 130 interrupted, 143 terminated.
+A command's module is imported when it is run or its own help is asked for, so ``dnatk --help`` is
+quick.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 
 import click
@@ -71,6 +73,8 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: the one place where errors become exit codes."""
     debug = "--debug" in (sys.argv[1:] if args is None else args)
+    # As an exception it runs the clean-up on its way out, so no partial file stays behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         # Without standalone mode click returns the code of an early exit, such as --help's.
         sys.exit(cli.main(args=args, prog_name="dnatk", standalone_mode=False) or 0)

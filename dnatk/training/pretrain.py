@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -33,12 +32,12 @@ from dnatk.training.masked_lm import (
 from dnatk.training.plot import plot_loss
 from dnatk.training.trainer import (
     METRICS_FILE,
-    STAGING,
     MaskedLMTrainer,
     MetricsLog,
     RowDataset,
     checkpoints,
     masked_batch,
+    staged,
     sync_directory,
     training_arguments,
 )
@@ -213,13 +212,11 @@ def _arguments(
 
 def _publish(trainer: MaskedLMTrainer, run: Path) -> None:
     """Put the finished model at the top of the run; dnatk.json comes last and says it is whole."""
-    staging = run / STAGING
-    shutil.rmtree(staging, ignore_errors=True)
-    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(staging)
-    sync_directory(staging)
-    for path in sorted(staging.iterdir(), key=lambda p: p.name == FACTS_FILE):
-        os.replace(path, run / path.name)
-    staging.rmdir()
+    with staged(run) as staging:
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(staging)
+        sync_directory(staging)
+        for path in sorted(staging.iterdir(), key=lambda p: p.name == FACTS_FILE):
+            os.replace(path, run / path.name)
 
 
 def _heldout_bits(sampler: Sampler, masker: Masker, widths: list[int]):

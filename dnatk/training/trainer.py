@@ -12,15 +12,17 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from dnatk.errors import TrainingError
+from dnatk.errors import OutputError, TrainingError
 from dnatk.kmers.vocab import FIRST_KMER
 from dnatk.masking import Masker, Schedule, hidden_bases
 from dnatk.progress import Progress
@@ -106,16 +108,34 @@ class MaskedLMTrainer(Trainer):
             self.log_file.write_checkpoint(self.state.global_step, bits)
         run = Path(self.args.output_dir)
         name = f"checkpoint-{self.state.global_step}"
-        if self.args.should_save:
-            shutil.rmtree(run / STAGING, ignore_errors=True)
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            sync_directory(run / STAGING / name)
+        if not self.args.should_save:
+            super()._save_checkpoint(model, trial)
+            return
+        with staged(run) as staging:
+            super()._save_checkpoint(model, trial)
+            sync_directory(staging / name)
             shutil.rmtree(run / name, ignore_errors=True)
-            os.replace(run / STAGING / name, run / name)
-            shutil.rmtree(run / STAGING)
-            for old in checkpoints(run)[: -self.args.save_total_limit]:
-                shutil.rmtree(old)
+            os.replace(staging / name, run / name)
+        for old in checkpoints(run)[: -self.args.save_total_limit]:
+            shutil.rmtree(old)
+
+
+@contextmanager
+def staged(run: Path) -> Iterator[Path]:
+    """A directory inside ``run`` to write to and move from; gone afterwards, also on failure."""
+    staging = run / STAGING
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        yield staging
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # torch does not say that a disk is full, only that it is not where it should be in a file.
+        full = "No space left" in str(error) or shutil.disk_usage(run).free < 1 << 20
+        reason = "No space left on device" if full else str(error).splitlines()[0]
+        raise OutputError(
+            f"the model cannot be written: {reason}", path=run, hint="make room; --resume goes on"
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def checkpoints(run: Path) -> list[Path]:
