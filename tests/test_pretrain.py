@@ -125,6 +125,8 @@ def test_resume_equals_the_uninterrupted_run(config, finished, tmp_path, monkeyp
     monkeypatch.setattr(step, whole)
     assert [p.name for p in checkpoints(run)] == ["checkpoint-5", "checkpoint-10"]
     assert not (run / "dnatk.json").exists(), "not finished"
+    with open(run / "metrics.jsonl", "a") as handle:
+        handle.write('{"step": 13, "lo')
     pretrain(config, run, device="cpu", resume=True)
     assert all(torch.equal(a, weights(run)[n]) for n, a in weights(finished).items())
     same = [{k: v for k, v in r.items() if k != "tokens_per_second"} for r in metrics(run)]

@@ -95,7 +95,7 @@ class MaskedLMTrainer(Trainer):
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.state.global_step + 1}",
-                hint="nothing was saved since the last checkpoint; lower --lr and --resume",
+                hint="nothing was saved since the last checkpoint; start again with a lower --lr",
             )
         return loss
 
@@ -168,10 +168,11 @@ class MetricsLog(TrainerCallback):
     def keep_until(self, step: int) -> None:
         """Drop what was logged after ``step``: a resumed run computes it again."""
         if self._path.exists():
-            rows = [line for line in self._path.read_text().splitlines() if line]
-            kept = [row for row in rows if json.loads(row)["step"] <= step]
-            self._path.write_text("".join(f"{row}\n" for row in kept))
-            self._tokens = max((json.loads(row)["tokens"] for row in kept), default=0)
+            # A run that was killed may have left its last line cut short.
+            lines = self._path.read_text().split("\n")[:-1]
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            self._path.write_text("".join(f"{line}\n" for line in kept))
+            self._tokens = max((json.loads(line)["tokens"] for line in kept), default=0)
 
     def count(self, counts: np.ndarray) -> None:
         """Add one batch's counts, see :func:`masked_batch`."""
