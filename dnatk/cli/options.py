@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import click
 
-Decorator = Callable[[Callable], Callable]
-
 
 def device_option(command: Callable) -> Callable:
     """--device."""
@@ -39,14 +37,3 @@ def threads_option(command: Callable) -> Callable:
         type=click.IntRange(min=1),
         help="CPU threads in all.  [default: as many as this process may use]",
     )(command)
-
-
-def batch_tokens_option(default: int, text: str) -> Decorator:
-    """--batch-tokens."""
-    return click.option(
-        "--batch-tokens",
-        type=click.IntRange(min=1),
-        default=default,
-        show_default=True,
-        help=text,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.core import ParameterSource
 
-from dnatk.cli.options import batch_tokens_option, device_option, precision_option, threads_option
+from dnatk.cli.options import device_option, precision_option, threads_option
 
 
 @click.command("pretrain", short_help="Pre-train a DNA language model with RandomMask on FASTA.")
@@ -91,7 +91,13 @@ from dnatk.cli.options import batch_tokens_option, device_option, precision_opti
     show_default=True,
     help="Optimizer steps; the phases scale with them.",
 )
-@batch_tokens_option(16_384, "Tokens of one optimizer step, over all GPUs.")
+@click.option(
+    "--batch-tokens",
+    type=click.IntRange(min=1),
+    default=16_384,
+    show_default=True,
+    help="Tokens of one optimizer step, over all GPUs.",
+)
 @click.option(
     "--accumulate",
     type=click.IntRange(min=1),

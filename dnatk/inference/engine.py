@@ -99,11 +99,11 @@ class Engine:
 
     def _finish(self, batch: list[Tile]) -> list[Row]:
         # Equal lengths side by side run as one product; rows are added up in their own order.
-        order = sorted(range(len(batch)), key=lambda i: len(batch[i].ids))
-        order = [i for i in order if len(batch[i].ids)]
+        scored = [i for i, tile in enumerate(batch) if len(tile.ids)]
+        order = sorted(scored, key=lambda i: len(batch[i].ids))
         if order:
             results = dict(zip(order, self._results([batch[i] for i in order]), strict=True))
-            for i in sorted(results):
+            for i in scored:
                 self._add(batch[i], results[i])
         return [tile.row for tile in batch if tile.last]
 
