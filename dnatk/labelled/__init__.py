@@ -1,0 +1,1 @@
+"""Sequences with labels: read from files, split, and looked over before training."""
