@@ -16,17 +16,15 @@ from dnatk.genome.fasta import Genome, read_fasta
 from dnatk.genome.regions import Region, parse_region
 from dnatk.genome.windows import Tiling
 from dnatk.inference.engine import Engine, Row, Tile
+from dnatk.inference.pooled import Pooled
 from dnatk.inference.tiles import Tally, genome_tiles, record_tiles, region_tiles
-from dnatk.kmers import Vocabulary
+from dnatk.kmers import KmerTokens
 from dnatk.model.encoder import Encoder, resolve_layer
 from dnatk.model.loading import DEFAULT_MODEL, ModelInfo, load_encoder, read_model
 from dnatk.model.pooling import POOLS
 from dnatk.output.files import check_output, written_whole
 from dnatk.output.hdf5 import EmbeddingWriter, Status
 from dnatk.progress import NullProgress, Progress
-
-# One forward on a CPU stays near its cache; a GPU wants many tokens at once.
-_BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072, "mps": 32_768}
 
 
 @dataclass(frozen=True)
@@ -128,13 +126,15 @@ def embed(
     with nullcontext() if str(fasta) == "-" else Genome(fasta) as genome:
         source = _source(genome, bed, regions, tiling, options.on_error, tally)
         encoder = load_encoder(info, device=options.device, precision=options.precision)
+        tokens = KmerTokens(info.k, info.kmer_stride)
+        pooled = Pooled(tokens, options.pool, info.config.hidden)
         engine = Engine(
             encoder,
-            Vocabulary(info.k),
-            pool=options.pool,
+            tokens,
+            pooled,
             layer=layer,
             rc=options.rc,
-            batch_tokens=options.batch_tokens or _BATCH_TOKENS[encoder.device.type],
+            batch_tokens=options.batch_tokens,
         )
         with written_whole(path) as partial:
             writer = EmbeddingWriter(
@@ -147,7 +147,7 @@ def embed(
             )
             try:
                 progress.start("embedding", source.total, source.unit)
-                _run(engine, source, writer, tally, progress)
+                _run(engine, pooled, source, writer, tally, progress)
                 if not tally.rows:
                     shown = "<stdin>" if genome is None else genome.path
                     raise InputError(
@@ -161,11 +161,16 @@ def embed(
 
 
 def _run(
-    engine: Engine, source: _Source, writer: EmbeddingWriter, tally: Tally, progress: Progress
+    engine: Engine,
+    pooled: Pooled,
+    source: _Source,
+    writer: EmbeddingWriter,
+    tally: Tally,
+    progress: Progress,
 ) -> None:
     done = 0
     for rows in engine.run(source.tiles(writer.add_contig)):
-        _write(writer, engine, rows)
+        _write(writer, pooled, rows)
         drawn = tally.rows + tally.skipped
         progress.advance(drawn - done)
         done = drawn
@@ -225,18 +230,18 @@ def _count(regions: Iterable[Region], genome: Genome, on_error: str) -> int:
     return count
 
 
-def _write(writer: EmbeddingWriter, engine: Engine, rows: list[Row]) -> None:
+def _write(writer: EmbeddingWriter, pooled: Pooled, rows: list[Row]) -> None:
     if not rows:
         return
     regions = [row.region for row in rows]
     status_N = np.array([row.status for row in rows])
-    if engine.pool == "none":
-        tokens = [part for row in rows for part in row.tokens]
-        tokens_N = np.array([sum(map(len, row.tokens)) for row in rows])
-        vectors = np.concatenate(tokens) if tokens else engine.no_tokens()
+    if pooled.pool == "none":
+        tokens = [part for row in rows for part in row.parts]
+        tokens_N = np.array([sum(map(len, row.parts)) for row in rows])
+        vectors = np.concatenate(tokens) if tokens else pooled.no_tokens()
         writer.append(regions, status_N, vectors, tokens_N)
     else:
-        writer.append(regions, status_N, np.stack([engine.vector(row) for row in rows]))
+        writer.append(regions, status_N, np.stack([pooled.vector(row) for row in rows]))
 
 
 def _attributes(

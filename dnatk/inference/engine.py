@@ -1,7 +1,8 @@
 """The engine: a stream of tiles in, finished rows out, in input order.
 
 Tiles of any length are packed without padding up to a token budget; a row is finished with its
-last tile, so a region of any length needs only its own sums in memory.
+last tile, so a region of any length needs only its own sums in memory. What is read off the
+hidden states (an embedding, a prediction) is the readout's affair.
 
 Shapes: T tokens packed, S tiles, D hidden.
 """
@@ -10,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from dnatk.genome.regions import Region
-from dnatk.kmers import Vocabulary
-from dnatk.kmers.vocab import CLS, FIRST_KMER, SEP
-from dnatk.model.encoder import Encoder
-from dnatk.model.pooling import pool_tiles
+from dnatk.kmers import Tokens, pack
+
+# One forward on a CPU stays near its cache; a GPU wants many tokens at once.
+BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072, "mps": 32_768}
 
 
 @dataclass
@@ -28,16 +30,17 @@ class Row:
     Attributes:
         region: what it is of.
         status: see :class:`dnatk.output.hdf5.Status`.
-        total: pooled so far (D,), fp32.
-        weight: k-mers (or for "cls" tiles' k-mers) in ``total``.
-        tokens: (n, D) of each tile, for pool "none".
+        total, weight: what tiles have added up so far, and what to divide it by.
+        vector: a second sum, of tiles' embeddings beside their predictions.
+        parts: what tiles gave where it is not added up.
     """
 
     region: Region
     status: int = 0
     total: np.ndarray | None = None
     weight: int = 0
-    tokens: list[np.ndarray] = field(default_factory=list)
+    vector: np.ndarray | None = None
+    parts: list[np.ndarray] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,10 @@ class Tile:
     """A piece of a row that fits the model.
 
     Attributes:
-        ids: (n,) k-mer ids without specials; empty for a row that cannot be scored.
-        low, high: the k-mers of ``ids`` that this tile answers for.
+        ids: (n,) token ids without specials; empty for a row that cannot be scored.
+        low, high: the tokens of ``ids`` that this tile answers for.
         last: whether the row is finished with it.
+        start: of the tile's first base, counted along the row's own reading direction.
     """
 
     row: Row
@@ -55,45 +59,64 @@ class Tile:
     low: int
     high: int
     last: bool
+    start: int = 0
+
+
+class Readout(Protocol):
+    """What is made of hidden states."""
+
+    def results(
+        self,
+        tiles: list[Tile],
+        lengths: list[int],
+        hidden_TD: torch.Tensor,
+        other_TD: torch.Tensor | None,
+    ) -> list:
+        """A result for each tile; ``other_TD`` are the other strand's states, in its own order."""
+
+    def add(self, tile: Tile, result) -> None:
+        """Put a tile's result into its row; called in the order of the tiles."""
 
 
 class Engine:
     """Runs an encoder over tiles.
 
     Args:
-        encoder: the model.
-        vocabulary: of its k-mers.
-        pool: "mean", "max", "cls" or "none" (every k-mer's vector).
+        encoder: the model, called as :class:`dnatk.model.encoder.Encoder`.
+        tokens: its tokenizer.
+        readout: what to make of its hidden states.
         layer: as :meth:`Encoder.forward`.
-        rc: "none", or "average": the other strand's tokens, turned round, are averaged in.
-        batch_tokens: the token budget of one forward; one tile always fits.
+        rc: "none", or "average": the other strand is run too and handed to the readout.
+        batch_tokens: the token budget of one forward, None: by the device; one tile always fits.
     """
 
     def __init__(
         self,
-        encoder: Encoder,
-        vocabulary: Vocabulary,
+        encoder,
+        tokens: Tokens,
+        readout: Readout,
         *,
-        pool: str,
-        layer: int,
-        rc: str,
-        batch_tokens: int,
+        layer: int = -1,
+        rc: str = "none",
+        batch_tokens: int | None = None,
     ) -> None:
-        self._encoder, self._vocabulary = encoder, vocabulary
-        self.pool, self._layer, self._rc = pool, layer, rc
-        self._budget = max(1, batch_tokens // (2 if rc == "average" else 1))
+        self._encoder, self._tokens, self._readout = encoder, tokens, readout
+        self._layer, self._rc = layer, rc
+        budget = batch_tokens or BATCH_TOKENS[encoder.device.type]
+        self._budget = max(1, budget // (2 if rc == "average" else 1))
+        self._specials = len(tokens.prefix) + len(tokens.suffix)
 
     def run(self, tiles: Iterable[Tile]) -> Iterator[list[Row]]:
         """Finished rows, in the order of their tiles; a list for each forward."""
         batch: list[Tile] = []
-        tokens = 0
+        size = 0
         for tile in tiles:
-            size = len(tile.ids) + 2
-            if batch and tokens + size > self._budget:
+            tokens = len(tile.ids) + self._specials
+            if batch and size + tokens > self._budget:
                 yield self._finish(batch)
-                batch, tokens = [], 0
+                batch, size = [], 0
             batch.append(tile)
-            tokens += size
+            size += tokens
         if batch:
             yield self._finish(batch)
 
@@ -102,93 +125,42 @@ class Engine:
         scored = [i for i, tile in enumerate(batch) if len(tile.ids)]
         order = sorted(scored, key=lambda i: len(batch[i].ids))
         if order:
-            results = dict(zip(order, self._results([batch[i] for i in order]), strict=True))
+            tiles = [batch[i] for i in order]
+            results = dict(zip(order, self._results(tiles), strict=True))
             for i in scored:
-                self._add(batch[i], results[i])
+                self._readout.add(batch[i], results[i])
         return [tile.row for tile in batch if tile.last]
 
-    def _results(self, tiles: list[Tile]) -> list[np.ndarray]:
-        """What each tile adds to its row: (D,) pooled, or the (n, D) k-mers that it owns."""
-        lengths = [len(tile.ids) + 2 for tile in tiles]
-        hidden_TD = self._hidden([tile.ids for tile in tiles], lengths)
-        if self.pool == "none":
-            starts = np.cumsum(lengths) - lengths + 1
-            host = hidden_TD.float().cpu().numpy()
-            return [
-                host[start + tile.low : start + tile.high].copy()
-                for tile, start in zip(tiles, starts, strict=True)
-            ]
-        kept_T = torch.from_numpy(np.concatenate([_kept(tile) for tile in tiles]))
-        return list(
-            pool_tiles(hidden_TD, lengths, kept_T.to(hidden_TD.device), self.pool).cpu().numpy()
-        )
+    def _results(self, tiles: list[Tile]) -> list:
+        sequences = [tile.ids for tile in tiles]
+        other_TD = None
+        if self._rc == "average":
+            other_TD = self._forward([self._tokens.reverse_complement(ids) for ids in sequences])[0]
+        hidden_TD, lengths = self._forward(sequences)
+        return self._readout.results(tiles, lengths, hidden_TD, other_TD)
 
-    def _add(self, tile: Tile, result: np.ndarray) -> None:
-        row = tile.row
-        if self.pool == "none":
-            row.tokens.append(result)
-            return
-        kept = int(np.count_nonzero(_kept(tile)))
-        if not kept:
-            return
-        if self.pool == "cls":
-            result = result * kept
-        if row.total is None:
-            row.total = result
-        elif self.pool == "max":
-            row.total = np.maximum(row.total, result)
-        else:
-            row.total = row.total + result
-        row.weight += kept
-
-    def _hidden(self, sequences: list[np.ndarray], lengths: list[int]) -> torch.Tensor:
-        forward_TD = self._forward(sequences, lengths)
-        if self._rc != "average":
-            return forward_TD
-        other = [self._vocabulary.reverse_complement(ids) for ids in sequences]
-        other_TD = self._forward(other, lengths)
-        return (forward_TD.float() + other_TD.float()[_turned(lengths)]) / 2
-
-    def _forward(self, sequences: list[np.ndarray], lengths: list[int]) -> torch.Tensor:
+    def _forward(self, sequences: list[np.ndarray]) -> tuple[torch.Tensor, list[int]]:
         device = self._encoder.device
-        ids_T = np.empty(sum(lengths), dtype=np.int64)
-        start = 0
-        for ids, length in zip(sequences, lengths, strict=True):
-            ids_T[start], ids_T[start + length - 1] = CLS, SEP
-            ids_T[start + 1 : start + length - 1] = ids
-            start += length
-        position_T = np.concatenate([np.arange(length) for length in lengths])
-        return self._encoder(
-            torch.from_numpy(ids_T).to(device),
-            torch.from_numpy(position_T).to(device),
-            lengths,
-            self._layer,
-        )
-
-    def vector(self, row: Row) -> np.ndarray:
-        """(D,) fp32 embedding of a finished row, NaN where it has none."""
-        if row.total is None:
-            return np.full(self._encoder.config.hidden, np.nan, dtype=np.float32)
-        return row.total if self.pool == "max" else row.total / row.weight
-
-    def no_tokens(self) -> np.ndarray:
-        """(0, D): the tokens of a row that has none."""
-        return np.empty((0, self._encoder.config.hidden), dtype=np.float32)
+        ids_T, position_T, lengths = pack(self._tokens, sequences)
+        ids, position = torch.from_numpy(ids_T).to(device), torch.from_numpy(position_T).to(device)
+        return self._encoder(ids, position, lengths, self._layer), lengths
 
 
-def _kept(tile: Tile) -> np.ndarray:
-    """(n + 2,) bool: the valid k-mers that a tile answers for, among its tokens with specials."""
-    mask = np.zeros(len(tile.ids) + 2, dtype=bool)
-    mask[1 + tile.low : 1 + tile.high] = tile.ids[tile.low : tile.high] >= FIRST_KMER
+def kept_tokens(tile: Tile, tokens: Tokens) -> np.ndarray:
+    """(n + specials,) bool: the valid tokens that a tile answers for, among all of its tokens."""
+    first = len(tokens.prefix)
+    mask = np.zeros(first + len(tile.ids) + len(tokens.suffix), dtype=bool)
+    mask[first + tile.low : first + tile.high] = tokens.valid(tile.ids[tile.low : tile.high])
     return mask
 
 
-def _turned(lengths: list[int]) -> np.ndarray:
-    """(T,) where each token's twin on the other strand stands: k-mers turned, specials kept."""
+def turned(lengths: list[int], tokens: Tokens) -> np.ndarray:
+    """(T,) where each token's twin on the other strand stands: tokens turned, specials kept."""
     parts, start = [], 0
+    first, last = len(tokens.prefix), len(tokens.suffix)
     for length in lengths:
         part = np.arange(start, start + length)
-        part[1:-1] = part[1:-1][::-1]
+        part[first : length - last] = part[first : length - last][::-1].copy()
         parts.append(part)
         start += length
     return np.concatenate(parts)
