@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from dnatk.errors import InputError
@@ -12,24 +13,25 @@ from dnatk.genome.regions import Region
 _SKIPPED = ("track", "browser")
 
 
-def read_bed(path: str | Path) -> Iterator[Region]:
+def read_bed(path: str | Path, lines: Iterable[bytes] | None = None) -> Iterator[Region]:
     """Stream the regions of a BED file (plain or gzip, ``-`` for stdin) in file order.
 
     Columns are separated by tabs, or by white space where a line has no tab. Comment, track and
-    browser lines and blank lines are passed over.
+    browser lines and blank lines are passed over. ``lines``, of a file that is open already, are
+    read instead of ``path``, which then only names them.
 
     Raises:
         InputError: a malformed line (with its number), or no region in the file.
     """
     shown = "<stdin>" if str(path) == "-" else str(path)
     empty = True
-    with open_text(path) as handle:
+    with open_text(path) if lines is None else nullcontext(lines) as handle:
         for number, raw in enumerate(handle, start=1):
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError:
                 raise InputError("is not a text file", path=shown, line=number) from None
-            if not line.strip() or _is_header(line):
+            if not line.strip() or is_header(line):
                 continue
             empty = False
             yield _parse(line, shown, number)
@@ -37,7 +39,8 @@ def read_bed(path: str | Path) -> Iterator[Region]:
         raise InputError("has no region", path=shown)
 
 
-def _is_header(line: str) -> bool:
+def is_header(line: str) -> bool:
+    """Whether a line that is not blank is a comment, or for a genome browser."""
     return line.startswith("#") or line.split(maxsplit=1)[0] in _SKIPPED
 
 

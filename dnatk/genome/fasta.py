@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,11 +25,14 @@ __all__ = ["Genome", "check_nucleotides", "open_text", "read_fasta", "sha256"]
 _NUCLEOTIDES = b"ACGTURYSWKMBDHVNacgturyswkmbdhvn-.*"
 
 
-def read_fasta(path: str | Path) -> Iterator[tuple[str, np.ndarray]]:
+def read_fasta(
+    path: str | Path, lines: Iterable[bytes] | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
     """Stream (name, bases (L,) uint8) of every record; one record is in memory at a time.
 
     ``path`` may be plain, gzip or bgzip, or ``-``. The name ends at the first white space.
-    Windows line ends, blank lines, lines of any length and empty records are fine.
+    Windows line ends, blank lines, lines of any length and empty records are fine. ``lines``, of a
+    file that is open already, are read instead of ``path``, which then only names them.
 
     Raises:
         InputError: no FASTA, no record, a name that is missing or stands twice, or a letter that
@@ -43,7 +47,7 @@ def read_fasta(path: str | Path) -> Iterator[tuple[str, np.ndarray]]:
         check_nucleotides(sequence, shown, name, 0)
         return name, np.frombuffer(sequence, dtype=np.uint8)
 
-    with open_text(path) as handle:
+    with open_text(path) if lines is None else nullcontext(lines) as handle:
         for number, line in enumerate(handle, start=1):
             line = line.strip()
             if line[:1] == b">":

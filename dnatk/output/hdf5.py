@@ -1,10 +1,12 @@
 """dnatk's HDF5 layout for embeddings, written row by row in constant memory.
 
+Files of predictions have the same /region and /contig (:mod:`dnatk.output.predictions_hdf5`).
+
     /embedding (N, D) float16 or float32
     /region/contig (N,) uint32, an index into /contig/name
     /region/start, /region/end (N,) int64, 0-based half-open, forward strand
     /region/strand (N,) S1; /region/name (N,) utf-8
-    /region/status (N,) uint8, see Status
+    /region/status (N,) uint8, see Status (4 and 5 in files of predictions only)
     /contig/name (C,) utf-8; /contig/length (C,) int64 (-1: contig unknown to the FASTA)
     /token/embedding (T, D), /token/offset (N+1,) int64: instead of /embedding for --pool none;
         row i has tokens offset[i] .. offset[i+1]
@@ -15,7 +17,8 @@ model_sha256, k, kmer_stride, window, stride, pool, layer, rc, precision.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 
@@ -28,24 +31,31 @@ from dnatk.genome.regions import Region
 FORMAT = "dnatk-embedding"
 FORMAT_VERSION = 1
 _CHUNK_BYTES = 1 << 17
-_TEXT = h5py.string_dtype("utf-8")
+TEXT = h5py.string_dtype("utf-8")
 _REGION = {"contig": "u4", "start": "i8", "end": "i8", "strand": "S1", "status": "u1"}
 
 
 class Status(IntEnum):
-    """Why a row has no embedding."""
+    """Why a row has no result."""
 
     SCORED = 0
     NO_VALID_KMER = 1
     OUT_OF_BOUNDS = 2
     UNKNOWN_CONTIG = 3
+    NO_STRAND = 4
+    TOO_SHORT = 5
+
+    @property
+    def note(self) -> str:
+        """As tables say it: "." where scored, else a word such as unknown_contig."""
+        return self.name.lower() if self else "."
 
 
-class _Column:
-    """A dataset that grows by whole chunks (misaligned appends cost four times as much)."""
+class Column:
+    """A dataset of rows that grows by whole chunks (misaligned appends cost four times as much)."""
 
     def __init__(self, file: h5py.File, name: str, dtype, width: int | None = None) -> None:
-        row_bytes = np.dtype(dtype).itemsize * (width or 1) if dtype != _TEXT else 16
+        row_bytes = np.dtype(dtype).itemsize * (width or 1) if dtype != TEXT else 16
         self._rows = max(1, min(_CHUNK_BYTES // row_bytes, 1 << 12))
         tail = () if width is None else (width,)
         self._data = file.create_dataset(
@@ -75,6 +85,66 @@ class _Column:
         self._data[at:] = rows
 
 
+class RegionColumns:
+    """The groups /region and /contig of a file; rows come in output order.
+
+    Args:
+        contigs: known contigs with their lengths; more may be met later.
+    """
+
+    def __init__(self, file: h5py.File, contigs: Mapping[str, int]) -> None:
+        self._file = file
+        self._columns = {
+            name: Column(file, f"region/{name}", kind) for name, kind in _REGION.items()
+        }
+        self._names = Column(file, "region/name", TEXT)
+        self._contigs = {name: i for i, name in enumerate(contigs)}
+        self._lengths = list(contigs.values())
+
+    def append(self, regions: Sequence[Region], status_N: Sequence[int] | np.ndarray) -> None:
+        """Append N rows."""
+        columns = {
+            "contig": [self._contig(r.contig) for r in regions],
+            "start": [r.start for r in regions],
+            "end": [r.end for r in regions],
+            "strand": [r.strand.encode() for r in regions],
+            "status": status_N,
+        }
+        for name, values in columns.items():
+            self._columns[name].append(np.asarray(values, dtype=_REGION[name]))
+        self._names.append(np.array([r.name for r in regions], dtype=object))
+
+    def _contig(self, name: str) -> int:
+        if name not in self._contigs:
+            self.add_contig(name, -1)
+        return self._contigs[name]
+
+    def add_contig(self, name: str, length: int) -> None:
+        """Make a contig known that was not when the file was opened (streamed input)."""
+        self._contigs[name] = len(self._lengths)
+        self._lengths.append(length)
+
+    def finish(self) -> None:
+        """Write what is left, and the contigs."""
+        for column in (*self._columns.values(), self._names):
+            column.flush()
+        names = np.array(list(self._contigs), dtype=object)
+        self._file.create_dataset("contig/name", data=names, dtype=TEXT)
+        self._file.create_dataset("contig/length", data=np.array(self._lengths, dtype="i8"))
+
+
+def create(
+    path: Path, file_format: str, version: int, attributes: Mapping[str, object]
+) -> h5py.File:
+    """A new file of a format, marked as not complete."""
+    # Chunks are written whole and never read back: a cache of them only fills memory.
+    file = h5py.File(path, "w", rdcc_nbytes=0)
+    file.attrs.update(
+        {"format": file_format, "format_version": version, "complete": False, **attributes}
+    )
+    return file
+
+
 class EmbeddingWriter:
     """Writes one embedding file; rows come in output order.
 
@@ -97,25 +167,16 @@ class EmbeddingWriter:
         contigs: Mapping[str, int],
         attributes: Mapping[str, object],
     ) -> None:
-        # Chunks are written whole and never read back: a cache of them only fills memory.
-        self._file = h5py.File(path, "w", rdcc_nbytes=0)
-        self._file.attrs.update(
-            {"format": FORMAT, "format_version": FORMAT_VERSION, "complete": False, **attributes}
-        )
+        self._file = create(path, FORMAT, FORMAT_VERSION, attributes)
         self._dtype = np.dtype(dtype)
-        self._region = {
-            name: _Column(self._file, f"region/{name}", kind) for name, kind in _REGION.items()
-        }
-        self._names = _Column(self._file, "region/name", _TEXT)
-        self._vectors = _Column(
+        self._regions = RegionColumns(self._file, contigs)
+        self._vectors = Column(
             self._file, "token/embedding" if per_token else "embedding", self._dtype, width
         )
-        self._offset = _Column(self._file, "token/offset", "i8") if per_token else None
+        self._offset = Column(self._file, "token/offset", "i8") if per_token else None
         self._end = 0
         if self._offset is not None:
             self._offset.append(np.zeros(1, dtype="i8"))
-        self._contigs = {name: i for i, name in enumerate(contigs)}
-        self._lengths = list(contigs.values())
 
     def append(
         self,
@@ -125,39 +186,22 @@ class EmbeddingWriter:
         tokens_N: np.ndarray | None = None,
     ) -> None:
         """Append rows: vectors (N, D), or with ``tokens_N`` (N,) their tokens (sum, D)."""
-        columns = {
-            "contig": [self._contig(r.contig) for r in regions],
-            "start": [r.start for r in regions],
-            "end": [r.end for r in regions],
-            "strand": [r.strand.encode() for r in regions],
-            "status": status_N,
-        }
-        for name, values in columns.items():
-            self._region[name].append(np.asarray(values, dtype=_REGION[name]))
-        self._names.append(np.array([r.name for r in regions], dtype=object))
+        self._regions.append(regions, status_N)
         self._vectors.append(vectors.astype(self._dtype, copy=False))
         if self._offset is not None:
             self._offset.append(self._end + np.cumsum(tokens_N))
             self._end += int(np.sum(tokens_N))
 
-    def _contig(self, name: str) -> int:
-        if name not in self._contigs:
-            self.add_contig(name, -1)
-        return self._contigs[name]
-
     def add_contig(self, name: str, length: int) -> None:
         """Make a contig known that was not when the file was opened (streamed input)."""
-        self._contigs[name] = len(self._lengths)
-        self._lengths.append(length)
+        self._regions.add_contig(name, length)
 
     def finish(self) -> None:
         """Write what is left and mark the file complete."""
-        for column in (*self._region.values(), self._names, self._vectors, self._offset):
+        self._regions.finish()
+        for column in (self._vectors, self._offset):
             if column is not None:
                 column.flush()
-        names = np.array(list(self._contigs), dtype=object)
-        self._file.create_dataset("contig/name", data=names, dtype=_TEXT)
-        self._file.create_dataset("contig/length", data=np.array(self._lengths, dtype="i8"))
         self._file.attrs["complete"] = True
         self.close()
 
@@ -178,8 +222,20 @@ def read_embeddings(path: str | Path):
     Raises:
         InputError: no embedding file of dnatk, or one that was not finished.
     """
-    import pandas as pd
+    with open_complete(path, FORMAT, "an embedding file") as file:
+        regions = region_frame(file)
+        if "token" in file:
+            offset = file["token/offset"][:]
+            regions["token_start"], regions["token_end"] = offset[:-1], offset[1:]
+            vectors = file["token/embedding"][:]
+        else:
+            vectors = file["embedding"][:]
+        return regions, vectors
 
+
+@contextmanager
+def open_complete(path: str | Path, file_format: str, what: str) -> Iterator[h5py.File]:
+    """A finished file of a format, open for reading; else :class:`InputError`."""
     try:
         file = h5py.File(path, "r")
     except FileNotFoundError:
@@ -187,27 +243,27 @@ def read_embeddings(path: str | Path):
     except OSError as error:
         raise InputError("is no HDF5 file, or a damaged one", path=path) from error
     with file:
-        attributes = dict(file.attrs)
-        if attributes.get("format") != FORMAT:
-            raise InputError("is not an embedding file of dnatk", path=path)
-        if not attributes.get("complete"):
+        if file.attrs.get("format") != file_format:
+            raise InputError(f"is not {what} of dnatk", path=path)
+        if not file.attrs.get("complete"):
             raise InputError("is not complete", path=path, hint="the run that wrote it was cut off")
-        contigs = file["contig/name"].asstr()[:]
-        regions = pd.DataFrame(
-            {
-                "contig": contigs[file["region/contig"][:]],
-                "start": file["region/start"][:],
-                "end": file["region/end"][:],
-                "strand": file["region/strand"][:].astype("U1"),
-                "name": file["region/name"].asstr()[:],
-                "status": file["region/status"][:],
-            }
-        )
-        if "token" in file:
-            offset = file["token/offset"][:]
-            regions["token_start"], regions["token_end"] = offset[:-1], offset[1:]
-            vectors = file["token/embedding"][:]
-        else:
-            vectors = file["embedding"][:]
-        regions.attrs.update(attributes)
-        return regions, vectors
+        yield file
+
+
+def region_frame(file: h5py.File):
+    """/region as a pandas frame, and the root's attributes in its ``attrs``."""
+    import pandas as pd
+
+    contigs = file["contig/name"].asstr()[:]
+    regions = pd.DataFrame(
+        {
+            "contig": contigs[file["region/contig"][:]],
+            "start": file["region/start"][:],
+            "end": file["region/end"][:],
+            "strand": file["region/strand"][:].astype("U1"),
+            "name": file["region/name"].asstr()[:],
+            "status": file["region/status"][:],
+        }
+    )
+    regions.attrs.update(file.attrs)
+    return regions

@@ -1,0 +1,245 @@
+"""Predictions as text: BED, TSV or JSON lines, a row for each region, in input order.
+
+``##dnatk`` lines and a ``#`` header stand above the rows of bed and tsv; jsonl has neither, so
+that every line is a row of the same keys. Same input, same bytes.
+
+bed and tsv differ in one word: the first column of sequences is ``chrom`` in bed, ``name`` in
+tsv. Results stand after the input's own columns: label, score, note, then one column for each
+probability (p_CLASS) or target (value_NAME).
+
+Shapes: C classes or targets, D hidden.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TextIO
+
+import numpy as np
+
+from dnatk.errors import InputError
+from dnatk.genome.regions import Region
+
+FORMATS = ("bed", "tsv", "jsonl")
+NA = "NA"
+_BED6 = ("chrom", "start", "end", "name", "bed_score", "strand")
+_RESULT = ("label", "score", "note")
+# What would end a line or a column.
+_UNSAFE = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
+# A number as JSON writes it: 007 and 1_000 are text.
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+
+
+class Labels(Protocol):
+    """What is needed of :class:`dnatk.labelled.dataset.LabelSpace`."""
+
+    kind: str
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said about one region.
+
+    Attributes:
+        region: as it was given; of a sequence the contig is its name, [start, end) within it.
+        label: the class; several with commas for multilabel; "." for regression.
+        score: the calibrated probability of the positive class (binary), of the chosen class
+            (multiclass) or the highest (multilabel); the value of the first target (regression).
+        note: ".", or why the row is NA: a :attr:`dnatk.output.hdf5.Status.note`.
+        probability: (C,) of each class; regression: the value of each target.
+        vector: (D,) embedding.
+    """
+
+    region: Region
+    label: str
+    score: float
+    note: str = "."
+    probability: np.ndarray | None = None
+    vector: np.ndarray | None = None
+
+    @classmethod
+    def unscored(cls, region: Region, note: str) -> Prediction:
+        """A row that is NA, and why."""
+        return cls(region, NA, math.nan, note)
+
+
+def shown_classes(space: Labels) -> list[str]:
+    """Class names that fit a table: no tab or line end; no comma where labels are joined by one."""
+    names = [_UNSAFE.sub("_", name) for name in space.classes]
+    return [name.replace(",", "_") for name in names] if space.kind == "multilabel" else names
+
+
+class Labeller:
+    """Turns a model's (C,) output of a region into its :class:`Prediction`.
+
+    Args:
+        space: kind and classes of the outputs.
+        thresholds: binary: at which probability of the positive class the label is positive;
+            multilabel: at which each label is given (one number, or C). None: 0.5.
+    """
+
+    def __init__(self, space: Labels, thresholds: float | Sequence[float] | None = None) -> None:
+        self._kind, self._classes = space.kind, shown_classes(space)
+        self._threshold = np.asarray(0.5 if thresholds is None else thresholds, dtype=np.float64)
+
+    def __call__(
+        self, region: Region, output_C: np.ndarray, vector_D: np.ndarray | None = None
+    ) -> Prediction:
+        """The label and score of calibrated probabilities, or of values (regression)."""
+        if self._kind == "regression":
+            label, score = ".", output_C[0]
+        elif self._kind == "binary":
+            label = self._classes[int(output_C[1] >= self._threshold.item())]
+            score = output_C[1]
+        elif self._kind == "multilabel":
+            given_C = np.broadcast_to(output_C >= self._threshold, output_C.shape)
+            named = [name for name, given in zip(self._classes, given_C, strict=True) if given]
+            label, score = ",".join(named) or ".", output_C.max()
+        else:
+            best = int(output_C.argmax())
+            label, score = self._classes[best], output_C[best]
+        return Prediction(region, label, float(score), probability=output_C, vector=vector_D)
+
+
+class TableWriter:
+    """Writes predictions to a text stream; what is written is flushed, so that it is seen early.
+
+    The columns of BED input are those of its first row, untouched (the first six get BED's names,
+    the others col7, col8, ...). A shorter row is filled up with "."; a longer one is refused,
+    for its surplus would stand in the results' columns.
+
+    Args:
+        stream: for text, with "\\n" as line end.
+        space: kind and classes of the task.
+        format: one of :data:`FORMATS`.
+        source: "bed" or "fasta": what the regions were read from.
+        probabilities: add a column p_CLASS for each class.
+        header: write the ``#`` line (bed and tsv).
+        provenance: the ``##dnatk`` lines (bed and tsv).
+
+    Raises:
+        InputError: probabilities of a regression are asked for.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        space: Labels,
+        format: str = "bed",
+        source: str = "bed",
+        probabilities: bool = False,
+        header: bool = True,
+        provenance: Sequence[str] = (),
+    ) -> None:
+        regression = space.kind == "regression"
+        if probabilities and regression:
+            raise InputError("a regression task gives values, no probabilities")
+        self._stream, self._format, self._source = stream, format, source
+        self._head = provenance, header
+        # Values are wanted to 6 digits, probabilities are not good to more than 4 decimals.
+        self._number = ".6g" if regression else ".4f"
+        several = regression and len(space.classes) > 1
+        self._more = []
+        if probabilities or several:
+            prefix = "value" if regression else "p"
+            self._more = [f"{prefix}_{name}" for name in shown_classes(space)]
+        self._columns: list[str] = []
+        self._n_input = 0
+
+    def write(self, predictions: Iterable[Prediction]) -> None:
+        """Append rows; the first one brings the lines above it.
+
+        Raises:
+            InputError: a BED row with more columns than the first.
+        """
+        for prediction in predictions:
+            if not self._columns:
+                self._begin(prediction.region)
+            row = [*self._inputs(prediction.region), *self._results(prediction)]
+            if self._format == "jsonl":
+                self._stream.write(self._json(prediction.region, row) + "\n")
+            else:
+                self._stream.write("\t".join(row) + "\n")
+        self._stream.flush()
+
+    def _begin(self, region: Region) -> None:
+        if self._source == "bed":
+            self._n_input = len(_fields(region))
+            extra = [f"col{i}" for i in range(len(_BED6) + 1, self._n_input + 1)]
+            inputs = [*_BED6[: self._n_input], *extra]
+        else:
+            inputs = ["chrom" if self._format == "bed" else "name", "start", "end"]
+        self._columns = [*inputs, *_RESULT, *self._more]
+        provenance, header = self._head
+        if self._format != "jsonl":
+            self._stream.writelines(f"{line}\n" for line in provenance)
+            if header:
+                self._stream.write("#" + "\t".join(self._columns) + "\n")
+
+    def _inputs(self, region: Region) -> Sequence[str]:
+        if self._source != "bed":
+            return region.contig, str(region.start), str(region.end)
+        fields = _fields(region)
+        missing = self._n_input - len(fields)
+        if missing < 0:
+            raise InputError(
+                f"has {len(fields)} columns, the first region has {self._n_input}",
+                path=region.source or None,
+                line=region.line,
+                hint="the lines of a BED file have equally many",
+            )
+        return (*fields, *["."] * missing)
+
+    def _results(self, prediction: Prediction) -> list[str]:
+        note = prediction.note
+        if note != ".":
+            return [NA, NA, note, *[NA] * len(self._more)]
+        label = _UNSAFE.sub("_", prediction.label)
+        row = [label, _fixed(prediction.score, self._number), note]
+        if self._more and prediction.probability is None:
+            row += [NA] * len(self._more)
+        elif self._more:
+            row += [_fixed(value, self._number) for value in prediction.probability]
+        return row
+
+    def _json(self, region: Region, row: list[str]) -> str:
+        """start, end, scores and probabilities are numbers, NA is null, other columns are text."""
+        values: dict[str, object] = dict(zip(self._columns, row, strict=True))
+        values["start"], values["end"] = region.start, region.end
+        for name in ("score", *self._more):
+            values[name] = _number(values[name])
+        if "bed_score" in values:
+            values["bed_score"] = _number(values["bed_score"])
+        if values["label"] == NA and values["note"] != ".":
+            values["label"] = None
+        return json.dumps(values, ensure_ascii=False, allow_nan=False)
+
+
+def _fields(region: Region) -> tuple[str, ...]:
+    """The columns of a BED line, or those of a region that was made otherwise."""
+    made = (region.contig, str(region.start), str(region.end), region.name, ".", region.strand)
+    return region.fields or made
+
+
+def _fixed(value: float, form: str) -> str:
+    """A number in a fixed form; no minus before a zero."""
+    if math.isnan(value):
+        return NA
+    text = format(float(value), form)
+    return text if float(text) else text.lstrip("-")
+
+
+def _number(text: str) -> int | float | str | None:
+    """The JSON value of a number's text: null for NA, "." and what JSON cannot write."""
+    if text in (NA, ".", "inf", "-inf"):
+        return None
+    if not _NUMBER.fullmatch(text):
+        return text
+    value = json.loads(text)
+    return value if math.isfinite(value) else text
