@@ -1,0 +1,139 @@
+"""BED and a genome in: with a label column, or positives only and negatives drawn beside them.
+
+Labels are read where a column is named, by ``bed_label`` (or ``labels``) or by a '#' header line
+with a column label, labels or target. Every other BED, whatever columns it has, lists positives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from dnatk.errors import InputError
+from dnatk.genome.bed import read_bed
+from dnatk.genome.fasta import Genome, open_text
+from dnatk.genome.regions import Region
+from dnatk.labelled.dataset import LabelSpace
+from dnatk.labelled.negatives import shuffle_dinucleotides, spread, unlike_places
+from dnatk.labelled.places import fitted, read_bases
+from dnatk.labelled.rows import DEFAULT_LABELS, ReadOptions, Rows, own_columns
+
+
+def rows_of_bed(
+    path: str | Path,
+    options: ReadOptions,
+    space: LabelSpace | None,
+    avoid: Iterable[Region] = (),
+) -> Rows:
+    """The examples of a BED: its rows, then the negatives if it has no labels.
+
+    ``avoid`` are places beside the positives that no negative may touch.
+    """
+    if not options.genome:
+        raise InputError("is BED, which has no bases", path=path, hint="name its genome: --genome")
+    columns, names = _label_columns(path, options, space)
+    given = list(read_bed(path))
+    with Genome(options.genome) as genome:
+        for region in given:
+            genome.check(region)
+        regions = [fitted(region, options, genome) for region in given]
+        rows = Rows(str(path), names)
+        positive, negative = _class_names(path, options, space) if not columns else ("", "")
+        for region in regions:
+            cells = tuple(_cell(region, column) for column in columns) or (positive,)
+            rows.add(read_bases(genome, region), cells, region.name, region.line, region)
+        if not columns:
+            _add_negatives(rows, negative, genome, [*given, *avoid], options)
+    return rows
+
+
+def _add_negatives(
+    rows: Rows, negative: str, genome: Genome, avoid: list[Region], options: ReadOptions
+) -> None:
+    regions, sequences = list(rows.regions), list(rows.sequences)
+    rng = np.random.default_rng(options.seed)
+    sources = spread(len(regions), options.negative_ratio, rng)
+    if options.negatives == "dinucleotide":
+        # A copy counts as lying where its model lies, so that both go to one side of a split.
+        for row in sources.tolist():
+            shuffled = shuffle_dinucleotides(sequences[row], rng)
+            name = f"{regions[row].name}_shuffled"
+            rows.add(shuffled, (negative,), name, regions[row].line, regions[row])
+        return
+    like = [regions[row] for row in sources]
+    places = unlike_places(
+        genome, like, [*regions, *avoid], rng, match_gc=options.negatives == "gc"
+    )
+    for region in places:
+        rows.add(read_bases(genome, region), (negative,), region.name, region.line, region)
+
+
+def _class_names(
+    path: str | Path, options: ReadOptions, space: LabelSpace | None
+) -> tuple[str, str]:
+    """(positive, negative): what a BED without labels calls its classes."""
+    if space is None:
+        return options.positive or "positive", "negative"
+    if space.kind != "binary":
+        raise InputError(
+            f"has no label column, and the labels are {space.kind}",
+            path=path,
+            hint="name the column with --label",
+        )
+    return space.classes[1], space.classes[0]
+
+
+def _label_columns(
+    path: str | Path, options: ReadOptions, space: LabelSpace | None
+) -> tuple[list[int], tuple[str, ...]]:
+    """The label columns and their names; without columns where the BED has positives only."""
+    header = _header(path)
+    wanted = options.labels or ((options.bed_label,) if options.bed_label else ())
+    if not wanted and set(own_columns(space)) <= set(header):
+        wanted = own_columns(space)
+    if not wanted:
+        named = next((name for name in DEFAULT_LABELS if name in map(str.lower, header)), None)
+        if named is None:
+            return [], ("label",)
+        return [[name.lower() for name in header].index(named)], (named,)
+    columns = []
+    for name in wanted:
+        if name in header:
+            columns.append(header.index(name))
+        elif name.isascii() and name.isdigit() and int(name) > 0:
+            columns.append(int(name) - 1)
+        else:
+            shown = ", ".join(header) or "no '#' header"
+            raise InputError(
+                f"no column '{name}' among: {shown}",
+                path=path,
+                hint="name a column by its header or its number, counted from 1",
+            )
+    return columns, tuple(wanted)
+
+
+def _header(path: str | Path) -> list[str]:
+    """The column names in the last '#' line before the rows; [] without one."""
+    names: list[str] = []
+    with open_text(path) as handle:
+        for raw in handle:
+            line = raw.decode("utf-8-sig", "replace").strip()
+            if line.startswith("#"):
+                text = line.lstrip("#").strip()
+                fields = text.split("\t") if "\t" in text else text.split()
+                names = [name.strip() for name in fields]
+            elif line and not line.startswith(("track", "browser")):
+                break
+    return names
+
+
+def _cell(region: Region, column: int) -> str:
+    if column >= len(region.fields):
+        raise InputError(
+            f"has {len(region.fields)} columns, the label should be in column {column + 1}",
+            path=region.source,
+            line=region.line,
+        )
+    return region.fields[column].strip()

@@ -1,0 +1,98 @@
+"""Labelled files in, whatever they are: CSV, TSV, FASTA, or BED and a genome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from dnatk.errors import InputError
+from dnatk.genome.fasta import open_text
+from dnatk.genome.regions import Region
+from dnatk.labelled.bed import rows_of_bed
+from dnatk.labelled.dataset import LabelledSet, LabelSpace
+from dnatk.labelled.fasta import rows_of_fasta
+from dnatk.labelled.labels import apply_labels
+from dnatk.labelled.places import resized
+from dnatk.labelled.rows import ReadOptions
+from dnatk.labelled.tables import rows_of_table
+
+__all__ = ["ReadOptions", "content_kind", "crop", "read_labelled"]
+
+
+def read_labelled(
+    path: str | Path,
+    options: ReadOptions,
+    space: LabelSpace | None = None,
+    *,
+    max_length: int = 0,
+    avoid: Iterable[Region] = (),
+) -> LabelledSet:
+    """Read a labelled file.
+
+    Args:
+        path: CSV, TSV, FASTA or BED (told by content), plain or gzip; a file, for it is read more
+            than once.
+        options: see :class:`ReadOptions`.
+        space: what the labels must fit (evaluation, or a second file); None: found in the file.
+        max_length: the longest sequence that may be left after ``options.length``; 0 any.
+        avoid: places that sampled negatives keep clear of, beside the file's own positives: the
+            regions of the other splits.
+
+    Raises:
+        InputError: whatever is wrong with the file, in one line with its place.
+    """
+    if not Path(path).is_file() and (str(path) == "-" or Path(path).exists()):
+        raise InputError("labelled data must be a file", path=path, hint="no pipe, no directory")
+    content = content_kind(path)
+    if content == "bed":
+        rows = rows_of_bed(path, options, space, avoid)
+    else:
+        rows = (rows_of_fasta if content == "fasta" else rows_of_table)(path, options, space)
+    space, targets = apply_labels(rows, options, space)
+    data = LabelledSet(
+        space, rows.sequences, targets, rows.names, rows.lines, rows.path, rows.regions
+    )
+    if options.length:
+        data = crop(data, options.length)
+    for sequence, line in zip(data.sequences, data.lines, strict=True):
+        if max_length and len(sequence) > max_length:
+            raise InputError(
+                f"a sequence of {len(sequence)} bases, the longest that fits is {max_length}",
+                path=data.path,
+                line=line,
+                hint=f"cut all to their middle with --length {max_length}",
+            )
+    return data
+
+
+def content_kind(path: str | Path) -> str:
+    """'fasta', 'bed' or 'table', by the first line that says it."""
+    with open_text(path) as handle:
+        for number, raw in enumerate(handle):
+            line = (raw.removeprefix(b"\xef\xbb\xbf") if number == 0 else raw).strip()
+            if not line or line[:1] == b"#" or line.split()[0] in (b"track", b"browser"):
+                continue
+            if line[:1] in (b">", b";"):
+                return "fasta"
+            fields = line.split(b"\t") if b"\t" in line else line.split()
+            places = [field.removeprefix(b"-").isdigit() for field in fields[1:3]]
+            return "bed" if places == [True, True] else "table"
+    return "table"  # where an empty file is told of
+
+
+def crop(data: LabelledSet, length: int) -> LabelledSet:
+    """Sequences longer than ``length`` cut to their middle, with their base labels and regions."""
+    long = [row for row, sequence in enumerate(data.sequences) if len(sequence) > length]
+    if not long:
+        return data
+    sequences, targets = list(data.sequences), data.targets.copy()
+    regions = None if data.regions is None else list(data.regions)
+    for row in long:
+        start = (len(sequences[row]) - length) // 2
+        if data.space.kind == "per-base":
+            targets[row] = targets[row][start : start + length]
+        if regions is not None and len(regions[row]) == len(sequences[row]):
+            regions[row] = resized(regions[row], length)
+        sequences[row] = sequences[row][start : start + length]
+    return replace(data, sequences=sequences, targets=targets, regions=regions)

@@ -1,0 +1,185 @@
+"""Tables in: CSV or TSV with a header line, plain or gzip.
+
+Columns are separated by the tab, comma or semicolon that the header has most of. Columns chrom (or
+chr, contig, chromosome), start, end and optionally strand give each row its region (0-based
+half-open, as in BED); where there is no sequence column, its bases are read from the genome.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dnatk.errors import InputError
+from dnatk.genome.fasta import Genome, open_text
+from dnatk.genome.regions import Region
+from dnatk.labelled.dataset import LabelSpace
+from dnatk.labelled.places import fitted, read_bases
+from dnatk.labelled.rows import DEFAULT_LABELS, ReadOptions, Rows, clean_bases, own_columns
+
+_CONTIG = ("chrom", "chr", "contig", "chromosome")
+
+
+@dataclass
+class Table:
+    """The header of a table and its records, each (line, fields) with as many fields."""
+
+    path: str
+    line: int
+    columns: list[str]
+    records: list[tuple[int, list[str]]]
+
+    def column(self, *names: str) -> int | None:
+        """Where the first of ``names`` stands, in the case given or else in any; None if nowhere.
+
+        Raises:
+            InputError: it stands twice.
+        """
+        for same in (str, str.lower):
+            present = [same(name) for name in self.columns]
+            for name in map(same, names):
+                if present.count(name) > 1:
+                    raise InputError(
+                        f"{present.count(name)} columns called '{name}'",
+                        path=self.path,
+                        line=self.line,
+                    )
+                if name in present:
+                    return present.index(name)
+        return None
+
+    def need(self, *names: str, hint: str) -> int:
+        """The same, an :class:`InputError` that lists the columns where there is none."""
+        found = self.column(*names)
+        if found is None:
+            shown = ", ".join(self.columns[:12]) + (", ..." if len(self.columns) > 12 else "")
+            wanted = " or ".join(f"'{name}'" for name in names)
+            raise InputError(
+                f"no column {wanted} among: {shown}", path=self.path, line=self.line, hint=hint
+            )
+        return found
+
+
+def read_table(path: str | Path) -> Table:
+    """Read a table whole. A leading '#' of the header and lines that start with '##' are dropped.
+
+    Raises:
+        InputError: no text, no header, no rows, or a row with more or fewer fields than the header.
+    """
+    csv.field_size_limit(sys.maxsize)  # a sequence may be longer than csv's 128 KiB
+    lines = _Lines(path)
+    header = lines.header()
+    delimiter = max("\t,;", key=header.count)
+    columns = [name.strip() for name in next(csv.reader([header.lstrip("#")], delimiter=delimiter))]
+    line, first = lines.number, lines.number
+    records = []
+    reader = csv.reader(lines, delimiter=delimiter)
+    try:
+        for fields in reader:
+            line = first + reader.line_num
+            if not any(map(str.strip, fields)):
+                continue
+            if len(fields) != len(columns):
+                raise InputError(
+                    f"{len(fields)} field(s) where the header has {len(columns)}",
+                    path=path,
+                    line=line,
+                )
+            records.append((line, [text.strip() for text in fields]))
+    except csv.Error as error:
+        raise InputError(f"is no table: {error}", path=path, line=line + 1) from None
+    if not records:
+        raise InputError("has no rows", path=path, hint="a header line, then one example a line")
+    return Table(str(path), first, columns, records)
+
+
+class _Lines:
+    """The text lines of a file, and the number of the one read last."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path, self.number = path, 0
+        self._lines = self._read()
+
+    def __iter__(self) -> Iterator[str]:
+        return self._lines
+
+    def _read(self) -> Iterator[str]:
+        with open_text(self.path) as handle:
+            for self.number, raw in enumerate(handle, start=1):
+                try:
+                    text = raw.decode("utf-8-sig" if self.number == 1 else "utf-8")
+                except UnicodeDecodeError:
+                    text = "\0"
+                if "\0" in text:
+                    raise InputError("is not a text file", path=self.path, line=self.number)
+                yield text
+
+    def header(self) -> str:
+        for text in self:
+            if text.strip() and not text.startswith("##"):
+                return text.rstrip("\r\n")
+        raise InputError("is empty", path=self.path)
+
+
+def label_columns(table: Table, options: ReadOptions, space: LabelSpace | None) -> list[int]:
+    """The columns of the labels: as named, else a known task's own names, else 'label'."""
+    hint = "name yours with --label"
+    if options.labels:
+        return [table.need(name, hint=hint) for name in options.labels]
+    own = [table.column(name) for name in own_columns(space)]
+    if own and None not in own:
+        return own
+    return [table.need(*DEFAULT_LABELS, hint=hint)]
+
+
+def rows_of_table(path: str | Path, options: ReadOptions, space: LabelSpace | None) -> Rows:
+    """The examples of a CSV or TSV."""
+    table = read_table(path)
+    labels = label_columns(table, options, space)
+    place = [table.column(*_CONTIG), table.column("start"), table.column("end")]
+    strand, name = table.column("strand"), table.column("name", "id")
+    from_genome = bool(options.genome) and None not in place and not options.sequence
+    wanted = (options.sequence,) if options.sequence else ("sequence", "seq")
+    sequence = table.column(*wanted)
+    if sequence is None and not from_genome:
+        hint = "name yours with --sequence"
+        if None not in place:
+            hint += ", or have the bases read from --genome"
+        table.need(*wanted, hint=hint)
+    rows = Rows(str(path), tuple(table.columns[column] for column in labels))
+    genome = Genome(options.genome) if sequence is None else None
+    try:
+        for number, (line, fields) in enumerate(table.records, start=1):
+            region = None
+            if None not in place:
+                where = [fields[column] for column in place]
+                region = _region(*where, fields[strand] if strand is not None else ".", path, line)
+            if genome is None:
+                bases = clean_bases(fields[sequence], str(path), line)
+            else:
+                genome.check(region)
+                region = fitted(region, options, genome)
+                bases = read_bases(genome, region)
+            shown = fields[name] if name is not None and fields[name] else f"row{number}"
+            rows.add(bases, tuple(fields[column] for column in labels), shown, line, region)
+    finally:
+        if genome is not None:
+            genome.close()
+    return rows
+
+
+def _region(contig: str, start: str, end: str, strand: str, path: str | Path, line: int) -> Region:
+    if not (start.isascii() and start.isdigit() and end.isascii() and end.isdigit()):
+        raise InputError(
+            f"start '{start}' and end '{end}' must be whole numbers", path=path, line=line
+        )
+    if int(start) >= int(end):
+        raise InputError(
+            f"end ({end}) <= start ({start})", path=path, line=line, hint="starts count from 0"
+        )
+    if strand not in ("+", "-", ".", ""):
+        raise InputError(f"strand '{strand}' is none of + - .", path=path, line=line)
+    return Region(contig, int(start), int(end), strand or ".", "", str(path), line)
