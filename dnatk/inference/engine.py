@@ -40,7 +40,7 @@ class Row:
     total: np.ndarray | None = None
     weight: int = 0
     vector: np.ndarray | None = None
-    parts: list[np.ndarray] = field(default_factory=list)
+    parts: list = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class Tile:
         ids: (n,) token ids without specials; empty for a row that cannot be scored.
         low, high: the tokens of ``ids`` that this tile answers for.
         last: whether the row is finished with it.
-        start: of the tile's first base, counted along the row's own reading direction.
+        start, bases: the tile's first base, counted from the row's along its reading direction,
+            and how many it has.
     """
 
     row: Row
@@ -60,6 +61,7 @@ class Tile:
     high: int
     last: bool
     start: int = 0
+    bases: int = 0
 
 
 class Readout(Protocol):

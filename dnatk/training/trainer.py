@@ -73,8 +73,21 @@ class RowDataset(Dataset):
         return masked_batch(self._sampler, self._masker, width, rows)
 
 
-class MaskedLMTrainer(Trainer):
-    """Reads rows in order, stops at a non-finite loss, and makes checkpoints appear whole."""
+class FiniteTrainer(Trainer):
+    """Stops at a non-finite loss, before it reaches the weights."""
+
+    def training_step(self, *args, **kwargs) -> torch.Tensor:
+        loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.state.global_step + 1}",
+                hint="nothing was saved since the last checkpoint; start again with a lower --lr",
+            )
+        return loss
+
+
+class MaskedLMTrainer(FiniteTrainer):
+    """Reads rows in order and makes checkpoints appear whole."""
 
     def __init__(self, *args, heldout=None, log_file: MetricsLog, **kwargs) -> None:
         self._heldout, self.log_file = heldout, log_file
@@ -89,15 +102,6 @@ class MaskedLMTrainer(Trainer):
         inputs = dict(inputs)
         self.log_file.count(inputs.pop("counts"))
         return super().compute_loss(model, inputs, *args, **kwargs)
-
-    def training_step(self, *args, **kwargs) -> torch.Tensor:
-        loss = super().training_step(*args, **kwargs)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss.item()} at step {self.state.global_step + 1}",
-                hint="nothing was saved since the last checkpoint; start again with a lower --lr",
-            )
-        return loss
 
     def _get_output_dir(self, trial) -> str:
         return str(Path(self.args.output_dir, STAGING))

@@ -1,0 +1,122 @@
+"""The readout of ``predict`` and ``evaluate``: hidden states to a task's outputs.
+
+Shapes: T tokens packed, S tiles, C outputs, D hidden, P pooled, B bases of a tile or row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from dnatk.inference.engine import Row, Tile, kept_tokens
+from dnatk.model.heads import base_logits
+from dnatk.tasks.scorer import Scorer
+
+
+class Scored:
+    """Scores each tile and combines the tiles of a row.
+
+    Args:
+        combine: "mean" or "max" over the tiles' probabilities (or values).
+        raw: give logits instead of calibrated probabilities.
+
+    Where the other strand was run too, the two strands' logits are averaged.
+    """
+
+    def __init__(self, scorer: Scorer, *, combine: str = "mean", raw: bool = False) -> None:
+        self._task, self._head, self._tokens = scorer.task, scorer.head, scorer.tokens
+        self._combine, self._raw = combine, raw
+        self._per_base = scorer.task.kind == "per-base"
+
+    @torch.inference_mode()
+    def results(
+        self,
+        tiles: list[Tile],
+        lengths: list[int],
+        hidden_TD: torch.Tensor,
+        other_TD: torch.Tensor | None,
+    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """(outputs, pooled) of each tile: (C,) and (P,), or per base (B, C) and None."""
+        states = [hidden_TD] if other_TD is None else [hidden_TD, other_TD]
+        if self._per_base:
+            return self._bases(tiles, lengths, states)
+        kept_T = np.concatenate([kept_tokens(tile, self._tokens) for tile in tiles])
+        kept = [torch.from_numpy(kept_T).to(hidden_TD.device)]
+        if other_TD is not None:
+            kept.append(self._turned(kept[0], lengths))
+        pooled = [
+            self._head.pooled(state_TD, lengths, mask_T)
+            for state_TD, mask_T in zip(states, kept, strict=True)
+        ]
+        logits_SC = sum(self._head(pooled_SP) for pooled_SP in pooled) / len(pooled)
+        pooled_SP = sum(pooled) / len(pooled)
+        outputs_SC = self._outputs(logits_SC)
+        return list(zip(outputs_SC, pooled_SP.cpu().numpy(), strict=True))
+
+    def _turned(self, kept_T: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+        """The mask on the other strand: tokens in reverse order."""
+        first, last = len(self._tokens.prefix), len(self._tokens.suffix)
+        parts = []
+        for part in kept_T.split(lengths):
+            inner = part[first : len(part) - last]
+            parts += [part[:first], inner.flip(0), part[len(part) - last :]]
+        return torch.cat(parts)
+
+    def _bases(
+        self, tiles: list[Tile], lengths: list[int], states: list[torch.Tensor]
+    ) -> list[tuple[np.ndarray, None]]:
+        config = self._head.config
+        first, last = len(self._tokens.prefix), len(self._tokens.suffix)
+        split = [self._head(state_TD).split(lengths) for state_TD in states]
+        results = []
+        for i, tile in enumerate(tiles):
+            logits_BC = 0
+            for strand, parts in enumerate(split):
+                inner = parts[i][first : lengths[i] - last]
+                strand_BC = base_logits(inner, tile.bases, config.k, config.kmer_stride)
+                logits_BC = logits_BC + (strand_BC.flip(0) if strand else strand_BC)
+            results.append((self._outputs(logits_BC / len(split)), None))
+        return results
+
+    def _outputs(self, logits: torch.Tensor) -> np.ndarray:
+        logits = logits.float().cpu().numpy()
+        return logits if self._raw else self._task.outputs(logits).astype(np.float32)
+
+    def add(self, tile: Tile, result: tuple[np.ndarray, np.ndarray | None]) -> None:
+        row, (outputs, pooled) = tile.row, result
+        if self._per_base:
+            row.parts.append((tile.start, outputs))
+            return
+        if not self._tokens.valid(tile.ids).any():
+            return
+        row.weight += 1
+        if row.total is None:
+            row.total, row.vector = outputs, pooled
+            return
+        row.vector = row.vector + pooled
+        row.total = (
+            np.maximum(row.total, outputs) if self._combine == "max" else row.total + outputs
+        )
+
+    def output(self, row: Row) -> np.ndarray | None:
+        """(C,) of a finished row; per base (B, C); None where nothing could be scored."""
+        if self._per_base:
+            return _joined(row.parts, len(row.region)) if row.parts else None
+        if row.total is None:
+            return None
+        return row.total if self._combine == "max" else row.total / row.weight
+
+    def vector(self, row: Row) -> np.ndarray | None:
+        """(P,) the mean over its tiles of what the head saw."""
+        return None if row.vector is None else row.vector / row.weight
+
+
+def _joined(parts: list[tuple[int, np.ndarray]], n_bases: int) -> np.ndarray:
+    """(n_bases, C): overlapping tiles averaged, what lies outside the row cut off."""
+    total_BC = np.zeros((n_bases, parts[0][1].shape[1]), dtype=np.float32)
+    count_B = np.zeros(n_bases, dtype=np.float32)
+    for start, outputs_BC in parts:
+        low, high = max(start, 0), min(start + len(outputs_BC), n_bases)
+        total_BC[low:high] += outputs_BC[low - start : high - start]
+        count_B[low:high] += 1
+    return total_BC / np.maximum(count_B, 1)[:, None]

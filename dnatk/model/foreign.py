@@ -1,0 +1,162 @@
+"""Models of other makes: any transformers encoder, through its own tokenizer.
+
+Their attention is transformers' own, so sequences are padded here, sorted by length by the
+caller. The rest of dnatk sees packed tokens, as of its own encoder.
+
+Shapes: T tokens packed, S sequences, L tokens of the longest one, D hidden.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from dnatk.errors import InputError, ModelError
+from dnatk.kmers import reverse_complement
+from dnatk.model.loading import SHIPPED, shipped_models
+
+_PROBE = "ACGTTGCAAGCTTCGATCCGGATA"
+
+
+class TextTokens:
+    """A transformers tokenizer that reads DNA as text; see :class:`dnatk.kmers.Tokens`."""
+
+    def __init__(self, tokenizer, name: str) -> None:
+        self._tokenizer = tokenizer
+        ids = tokenizer(_PROBE)["input_ids"]
+        special = tokenizer.get_special_tokens_mask(ids, already_has_special_tokens=True)
+        inner = [i for i, mark in enumerate(special) if not mark]
+        if not inner or tokenizer.unk_token_id in [ids[i] for i in inner]:
+            raise ModelError(
+                "its tokenizer makes nothing of plain ACGT",
+                path=name,
+                hint="dnatk hands the bases over as one text; k-mer models need a vocab.txt in "
+                "DNABERT's layout",
+            )
+        self.prefix = np.array(ids[: inner[0]], dtype=np.int64)
+        self.suffix = np.array(ids[inner[-1] + 1 :], dtype=np.int64)
+        self._invalid = np.array([i for i in tokenizer.all_special_ids if i is not None])
+
+    def encode(self, bases: np.ndarray) -> np.ndarray:
+        text = bases.tobytes().decode("latin-1").upper()
+        ids = self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return np.array(ids, dtype=np.int64)
+
+    def valid(self, ids: np.ndarray) -> np.ndarray:
+        return ~np.isin(ids, self._invalid)
+
+    def reverse_complement(self, ids: np.ndarray) -> np.ndarray:
+        # Tokens are pieces of the text; what is unknown stays one unknown letter.
+        known = self.valid(ids)
+        pieces = self._tokenizer.convert_ids_to_tokens(ids.tolist())
+        text = "".join(p if k else "N" for p, k in zip(pieces, known, strict=True))
+        return self.encode(reverse_complement(np.frombuffer(text.encode(), dtype=np.uint8)))
+
+
+class ForeignTrunk(nn.Module):
+    """A transformers encoder that takes and gives packed tokens."""
+
+    def __init__(self, model: nn.Module, pad_id: int) -> None:
+        super().__init__()
+        self.model, self._pad_id = model, pad_id
+
+    @property
+    def hidden(self) -> int:
+        return self.model.config.hidden_size
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    def forward(
+        self,
+        ids_T: torch.Tensor,
+        position_T: torch.Tensor,
+        lengths: Sequence[int],
+        layer: int = -1,
+    ) -> torch.Tensor:
+        """Hidden states (T, D), as :meth:`dnatk.model.encoder.Encoder.forward`, with gradients."""
+        longest = max(lengths)
+        length_S = torch.tensor(lengths, device=ids_T.device)
+        real_SL = torch.arange(longest, device=ids_T.device) < length_S[:, None]
+        ids_SL = ids_T.new_full(real_SL.shape, self._pad_id)
+        ids_SL[real_SL] = ids_T
+        out = self.model(
+            input_ids=ids_SL,
+            attention_mask=real_SL.long(),
+            output_hidden_states=layer != -1,
+        )
+        hidden_SLD = out.last_hidden_state if layer == -1 else out.hidden_states[layer]
+        return hidden_SLD[real_SL]
+
+
+def load_foreign(
+    model: str | Path, *, trust_remote_code: bool = False, revision: str = ""
+) -> tuple[ForeignTrunk, TextTokens, int]:
+    """(trunk in fp32 on the CPU, tokens, longest sequence in tokens) of a transformers model.
+
+    Raises:
+        InputError: remote code without a pinned revision.
+        ModelError: no such model, weights missing, or a tokenizer that cannot read DNA.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    from dnatk.training.masked_lm import quiet_transformers
+
+    if trust_remote_code and not revision:
+        raise InputError(
+            "--trust-remote-code needs --revision SHA",
+            hint="code from a hub may change; a commit cannot",
+        )
+    quiet_transformers()
+    options = {"trust_remote_code": trust_remote_code, "revision": revision or None}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model, **options)
+        network, loading = AutoModel.from_pretrained(
+            model, dtype=torch.float32, output_loading_info=True, **options
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"cannot be loaded: {text}", path=str(model)) from None
+    missing = [name for name in loading["missing_keys"] if "pooler" not in name]
+    if missing:
+        raise ModelError(
+            f"lacks weights: {', '.join(sorted(missing)[:3])}",
+            path=str(model),
+            hint="they would stay random",
+        )
+    tokens = TextTokens(tokenizer, str(model))
+    positions = getattr(network.config, "max_position_embeddings", None) or 1 << 20
+    longest = min(positions, tokenizer.model_max_length)
+    pad = tokenizer.pad_token_id
+    return ForeignTrunk(network, 0 if pad is None else pad), tokens, longest
+
+
+def state_sha256(model: nn.Module) -> str:
+    """Hexadecimal sha256 of a model's weights as fp32, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def is_native(model: str | Path) -> bool:
+    """Whether dnatk's own encoder runs ``model``: BERT's layout with a vocabulary of k-mers."""
+    directory = SHIPPED / str(model) if str(model) in shipped_models() else Path(model)
+    try:
+        config = json.loads((directory / "config.json").read_text())
+        last = (directory / "vocab.txt").read_text().split()[-1]
+    except (OSError, ValueError, IndexError):
+        return False
+    return config.get("model_type") == "bert" and set(last) <= set("ACGT")

@@ -1,0 +1,121 @@
+"""What stands on a trunk: hidden states to the outputs of a task.
+
+Shapes: T tokens packed, S sequences, D hidden, P pooled (D, or 3 D for "all"), C outputs, B bases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dnatk.errors import ModelError
+from dnatk.model.attention import equal_runs
+from dnatk.model.pooling import pool_tiles
+
+HEAD_POOLS = ("mean", "max", "cls", "all")
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """A task's head.
+
+    Attributes:
+        hidden, outputs: D and C.
+        pool: how the tokens of a sequence become one vector; "all" puts mean, max and the first
+            token ([CLS]) side by side.
+        dense: a layer of D units before the outputs; without it the head is linear.
+        per_base: outputs for every base instead of one for the sequence.
+        k, kmer_stride: which bases a token covers (per base only).
+    """
+
+    hidden: int
+    outputs: int
+    pool: str = "mean"
+    dense: bool = True
+    per_base: bool = False
+    k: int = 6
+    kmer_stride: int = 1
+
+    @property
+    def width(self) -> int:
+        """P, the inputs of the first layer."""
+        return self.hidden * (3 if self.pool == "all" and not self.per_base else 1)
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+class Head(nn.Module):
+    """Pooling and a small classifier, always in fp32: it costs nothing and keeps digits."""
+
+    def __init__(self, config: HeadConfig, dropout: float = 0.0) -> None:
+        super().__init__()
+        if config.pool not in HEAD_POOLS:
+            raise ModelError(f"pool must be one of {', '.join(HEAD_POOLS)}, not '{config.pool}'")
+        self.config = config
+        width = config.width
+        if config.dense:
+            self.dense = nn.Linear(width, config.hidden)
+            width = config.hidden
+        self.out = nn.Linear(width, config.outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def pooled(
+        self, hidden_TD: torch.Tensor, lengths: Sequence[int], kept_T: torch.Tensor
+    ) -> torch.Tensor:
+        """(S, P) fp32. ``kept_T`` (T,) bool: the tokens that count; a sequence needs one."""
+        pools = ("mean", "max", "cls") if self.config.pool == "all" else (self.config.pool,)
+        with torch.autocast(hidden_TD.device.type, enabled=False):
+            hidden_TD = hidden_TD.float()
+            parts = []
+            for pool in pools:
+                part_SD = pool_tiles(hidden_TD, lengths, kept_T, pool)
+                if pool == "mean":
+                    part_SD = part_SD / token_counts(kept_T, lengths)[:, None]
+                parts.append(part_SD)
+            return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits (.., C) of pooled vectors (S, P), or of tokens (T, D) for per-base tasks."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = self.dropout(features.float())
+            if self.config.dense:
+                features = self.dropout(F.gelu(self.dense(features)))
+            return self.out(features)
+
+
+def token_counts(kept_T: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+    """(S,) kept tokens of each sequence, at least 1."""
+    counts = [
+        kept_T[start : start + count * length].unflatten(0, (count, length)).sum(1)
+        for start, count, length in equal_runs(lengths)
+    ]
+    return torch.cat(counts).clamp(min=1)
+
+
+def base_logits(token_nC: torch.Tensor, n_bases: int, k: int, kmer_stride: int) -> torch.Tensor:
+    """(n_bases, C): each base takes the mean over the tokens that cover it.
+
+    Args:
+        token_nC: (n, C) logits of a sequence's tokens, specials left out.
+
+    Bases behind the last whole k-mer (non-overlapping k-mers only) take the last token's.
+    """
+    n = len(token_nC)
+    start = torch.arange(n, device=token_nC.device) * kmer_stride
+    rise = token_nC.new_zeros(n_bases + 1, token_nC.shape[1])
+    rise = rise.index_add(0, start, token_nC)
+    rise = rise.index_add(0, (start + k).clamp(max=n_bases), -token_nC)
+    step = token_nC.new_zeros(n_bases + 1)
+    step = step.index_add(0, start, step.new_ones(n))
+    step = step.index_add(0, (start + k).clamp(max=n_bases), -step.new_ones(n))
+    total_BC, count_B = rise.cumsum(0)[:n_bases], step.cumsum(0)[:n_bases].round()
+    covered = int((n - 1) * kmer_stride + k)
+    mean_BC = total_BC / count_B.clamp(min=1)[:, None]
+    if covered >= n_bases:
+        return mean_BC
+    return torch.cat([mean_BC[:covered], token_nC[-1:].expand(n_bases - covered, -1)])

@@ -1,0 +1,1 @@
+"""What ``--task`` means: task directories, where they lie, and what runs them."""

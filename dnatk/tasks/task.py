@@ -1,0 +1,182 @@
+"""A task directory: what ``dnatk finetune`` writes, and ``evaluate`` and ``predict`` read.
+
+    task.json            everything but weights, see Task
+    head.safetensors     the head
+    adapter_config.json, adapter_model.safetensors   the adapter in peft's own format (lora)
+    config.json, model.safetensors, vocab.txt, ...   the whole trunk, a model directory (full)
+    trunk/               the trunk, where ``dnatk tasks export`` packed it in
+    README.md, *.png     the card and its plots; metrics.jsonl the training log
+
+task.json is written last: a directory without it is no task.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from dnatk import __version__
+from dnatk.errors import InputError, ModelError
+from dnatk.labelled.dataset import LabelSpace
+from dnatk.model.loading import shipped_models
+
+TASK_FILE = "task.json"
+HEAD_FILE = "head.safetensors"
+TRUNK_DIRECTORY = "trunk"
+FORMAT = "dnatk-task"
+FORMAT_VERSION = 1
+METHODS = ("full", "lora", "probe")
+
+
+@dataclass(frozen=True)
+class TrunkReference:
+    """Which model a task stands on.
+
+    Attributes:
+        name: a shipped model's name, a directory or a hub name.
+        sha256: of its weights file (of its weights, for models of other makes).
+        native: whether dnatk's own encoder runs it.
+        k, kmer_stride: of its tokens, 0 where it has its own tokenizer.
+        revision: the commit that remote code was pinned to.
+    """
+
+    name: str
+    sha256: str
+    native: bool = True
+    k: int = 6
+    kmer_stride: int = 1
+    revision: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A trained task.
+
+    Attributes:
+        directory: where it lies.
+        kind, classes: as :class:`LabelSpace`; the names as the training data had them.
+        class_names: the same in words, for people; output shows these.
+        method: full, lora or probe.
+        head: keyword arguments of :class:`dnatk.model.heads.HeadConfig`.
+        length: L, the bases of a window that the task scores.
+        fit, combine, rc: how regions are brought to L, how windows' scores become one, and
+            whether both strands are averaged; ``predict`` may override them.
+        stranded: whether a region without strand cannot be scored.
+        temperature: logits are divided by it, so that probabilities are calibrated.
+        thresholds: of the positive class (binary), or of each label (multilabel).
+        target_mean, target_scale: of regression targets; outputs are scaled back.
+        metrics: {"dev" or "test": {name: {"value", "low", "high"}}}.
+        details: training, data and checksums, for the card.
+    """
+
+    directory: Path
+    name: str
+    kind: str
+    classes: tuple[str, ...]
+    class_names: tuple[str, ...]
+    method: str
+    trunk: TrunkReference
+    head: dict
+    length: int
+    fit: str = "tile"
+    combine: str = "mean"
+    rc: str = "none"
+    stranded: bool = False
+    temperature: float = 1.0
+    thresholds: tuple[float, ...] = (0.5,)
+    target_mean: tuple[float, ...] = ()
+    target_scale: tuple[float, ...] = ()
+    description: str = ""
+    metrics: dict = field(default_factory=dict)
+    details: dict = field(default_factory=dict)
+
+    @property
+    def space(self) -> LabelSpace:
+        """The labels as the training data names them."""
+        return LabelSpace(self.kind, self.classes)
+
+    @property
+    def shown(self) -> LabelSpace:
+        """The labels as output names them."""
+        return LabelSpace(self.kind, self.class_names)
+
+    def outputs(self, logits_NC: np.ndarray) -> np.ndarray:
+        """(N, C) calibrated probabilities, or values in the targets' own unit."""
+        if self.kind == "regression":
+            return logits_NC * np.array(self.target_scale) + np.array(self.target_mean)
+        from dnatk.training.calibration import probabilities
+
+        return probabilities(logits_NC, self.kind, self.temperature)
+
+    def write(self) -> None:
+        """Write task.json."""
+        content = {"format": FORMAT, "format_version": FORMAT_VERSION, "dnatk": __version__}
+        content |= {k: v for k, v in asdict(self).items() if k != "directory"}
+        text = json.dumps(content, indent=2, allow_nan=True)
+        (self.directory / TASK_FILE).write_text(text + "\n")
+
+    @classmethod
+    def read(cls, directory: Path) -> Task:
+        """The task in ``directory``.
+
+        Raises:
+            ModelError: no task, an unfinished one, or one of a newer dnatk.
+        """
+        path = directory / TASK_FILE
+        try:
+            content = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise ModelError(
+                f"is no task: it has no {TASK_FILE}",
+                path=directory,
+                hint="was its training interrupted? run dnatk finetune again",
+            ) from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ModelError(f"cannot be read: {error}", path=path) from None
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ModelError("is no task file of dnatk", path=path)
+        if content["format_version"] > FORMAT_VERSION:
+            raise ModelError("was written by a newer dnatk", path=path, hint="update dnatk")
+        try:
+            known = {k: content[k] for k in cls.__dataclass_fields__ if k in content}
+            known["trunk"] = TrunkReference(**known["trunk"])
+            for name in ("classes", "class_names", "thresholds", "target_mean", "target_scale"):
+                known[name] = tuple(known[name])
+            task = cls(directory=directory, **known)
+            _ = task.space, task.shown
+        except (KeyError, TypeError, InputError) as error:
+            raise ModelError(f"is damaged: {error}", path=path) from None
+        return task
+
+    def trunk_directory(self) -> str:
+        """Where the trunk lies: in the task itself, in the installation, or where it was."""
+        if self.method == "full":
+            return str(self.directory)
+        inside = self.directory / TRUNK_DIRECTORY
+        return str(inside) if inside.is_dir() else self.trunk.name
+
+    def check_trunk(self, sha256: str, k: int, kmer_stride: int) -> None:
+        """Raise :class:`ModelError` unless the trunk found is the one the task was trained on."""
+        if (k, kmer_stride) != (self.trunk.k, self.trunk.kmer_stride):
+            raise ModelError(
+                f"was trained on {self.trunk.k}-mers every {self.trunk.kmer_stride} base(s), "
+                f"'{self.trunk_directory()}' has {k}-mers every {kmer_stride}",
+                path=self.directory,
+            )
+        if sha256 != self.trunk.sha256:
+            shipped = self.trunk.name in shipped_models()
+            raise ModelError(
+                f"was trained on other weights of '{self.trunk.name}' "
+                f"(sha256 {self.trunk.sha256[:12]}, found {sha256[:12]})",
+                path=self.directory,
+                hint="train it again, or install the dnatk it was trained with"
+                if shipped
+                else "point it at the model that it was trained on",
+            )
+
+    def at(self, directory: Path) -> Task:
+        """The same task, in another directory."""
+        return replace(self, directory=directory)

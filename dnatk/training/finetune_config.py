@@ -1,0 +1,81 @@
+"""The options of a fine-tuning run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dnatk.errors import InputError
+from dnatk.model.heads import HEAD_POOLS
+from dnatk.model.loading import DEFAULT_MODEL
+from dnatk.tasks.task import METHODS
+
+# Small trunks take larger steps than the 3e-5 and 1e-4 that 100M-parameter models are tuned with.
+LEARNING_RATE = {"full": 3e-4, "lora": 1e-3, "probe": 1e-3}
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Everything that decides what a run computes, beside its data.
+
+    Attributes:
+        model: the trunk, a shipped model, a directory or a hub name.
+        method: "full" trains all weights, "lora" adapters of all linear layers (Hu et al., arXiv
+            2106.09685), "probe" a linear head on the frozen trunk.
+        from_scratch: the trunk's architecture with random weights (a control; full only).
+        pool, dense: see :class:`dnatk.model.heads.HeadConfig`.
+        epochs, max_steps: whichever comes first; max_steps 0: epochs alone.
+        lr: peak learning rate; 0: by the method.
+        warmup: fraction of the steps.
+        patience: evaluations on dev without a better metric until training stops.
+        evaluations: how often dev is scored in a whole run.
+        metric: chooses the checkpoint, the seed, and when to stop; "": by the kind of labels.
+        class_weights: "none", or "balanced": inverse to the classes' frequencies.
+        rc_augment: read training sequences on random strands.
+        layer_decay: factor on the learning rate from a layer to the one below.
+        seeds: runs, with seed, seed + 1, ..; the best on dev is kept.
+        threshold: "0.5", or the one with the best "mcc" or "f1" on dev.
+    """
+
+    model: str = DEFAULT_MODEL
+    method: str = "lora"
+    from_scratch: bool = False
+    pool: str = "mean"
+    dense: bool = True
+    epochs: float = 4.0
+    max_steps: int = 0
+    batch_size: int = 32
+    lr: float = 0.0
+    warmup: float = 0.06
+    weight_decay: float = 0.01
+    dropout: float = 0.1
+    patience: int = 5
+    evaluations: int = 20
+    metric: str = ""
+    class_weights: str = "none"
+    rc_augment: bool = False
+    layer_decay: float = 1.0
+    lora_r: int = 16
+    lora_alpha: int = 32
+    seeds: int = 1
+    seed: int = 42
+    threshold: str = "0.5"
+    precision: str = "auto"
+    trust_remote_code: bool = False
+    revision: str = ""
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("method", METHODS),
+            ("pool", HEAD_POOLS),
+            ("class_weights", ("none", "balanced")),
+            ("threshold", ("0.5", "mcc", "f1")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} must be one of {', '.join(allowed)}")
+        if self.from_scratch and self.method != "full":
+            raise InputError("from scratch there is nothing to adapt: use --method full")
+
+    @property
+    def learning_rate(self) -> float:
+        """The peak learning rate."""
+        return self.lr or LEARNING_RATE[self.method]

@@ -1,0 +1,172 @@
+"""The trunk of a fine-tuning run: loaded, wrapped for training, and written with its task."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from dnatk.errors import InputError, ModelError
+from dnatk.kmers import KmerTokens, Tokens
+from dnatk.model.foreign import is_native, load_foreign, state_sha256
+from dnatk.model.loading import read_model, shipped_models
+from dnatk.model.tokenizer_files import write_tokenizer
+from dnatk.tasks.task import HEAD_FILE, TrunkReference
+from dnatk.training.finetune_config import FinetuneConfig
+from dnatk.training.masked_lm import quiet_transformers
+from dnatk.training.task_model import NativeTrunk, TaskModel
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """What a run trains on.
+
+    Attributes:
+        tokens: its tokenizer.
+        hidden: D.
+        max_bases: the longest sequence that fits; 0: only its tokenizer can say.
+        max_tokens: the same in tokens, specials included.
+        reference: what the task will remember of it.
+    """
+
+    tokens: Tokens
+    hidden: int
+    max_bases: int
+    max_tokens: int
+    reference: TrunkReference
+    config: FinetuneConfig
+    _module: nn.Module | None = None
+
+    @classmethod
+    def find(cls, config: FinetuneConfig) -> Trunk:
+        """The trunk that ``config.model`` names.
+
+        Raises:
+            ModelError, InputError: no such model, or one that cannot be trained as asked.
+        """
+        quiet_transformers()
+        name = config.model
+        if name not in shipped_models() and Path(name).is_dir():
+            name = str(Path(name).resolve())
+        if is_native(name) or not Path(name).is_dir() and "/" not in name:
+            info = read_model(name)
+            reference = TrunkReference(name, info.sha256, True, info.k, info.kmer_stride)
+            tokens = KmerTokens(info.k, info.kmer_stride)
+            sizes = info.config
+            return cls(
+                tokens, sizes.hidden, info.max_window, sizes.max_positions, reference, config
+            )
+        if config.from_scratch:
+            raise InputError("from scratch needs a model of BERT's layout with k-mers")
+        module, tokens, longest = load_foreign(
+            name, trust_remote_code=config.trust_remote_code, revision=config.revision
+        )
+        reference = TrunkReference(
+            name, state_sha256(module.model), False, 0, 0, config.revision
+        )
+        return cls(tokens, module.hidden, 0, longest, reference, config, module)
+
+    def module(self, seed: int) -> nn.Module:
+        """A fresh module to train, its adapter in place and the rest frozen as the method says."""
+        if self._module is not None:
+            module = copy.deepcopy(self._module)
+        else:
+            directory = read_model(self.reference.name).directory
+            module = (
+                NativeTrunk.fresh(directory, seed)
+                if self.config.from_scratch
+                else NativeTrunk.load(directory)
+            )
+        if self.config.method == "full":
+            return module
+        module.requires_grad_(False)
+        if self.config.method == "lora":
+            from peft import LoraConfig, get_peft_model
+
+            torch.manual_seed(seed)
+            targets = ["query", "key", "value", "dense"] if self.reference.native else "all-linear"
+            module.model = get_peft_model(
+                module.model,
+                LoraConfig(
+                    r=self.config.lora_r,
+                    lora_alpha=self.config.lora_alpha,
+                    target_modules=targets,
+                ),
+            )
+        return module
+
+    def write(self, model: TaskModel, directory: Path) -> None:
+        """Write the head, and what the method changed of the trunk, to a task directory."""
+        from safetensors.torch import save_file
+
+        head = {k: v.detach().cpu().contiguous() for k, v in model.head.state_dict().items()}
+        save_file(head, directory / HEAD_FILE)
+        if self.config.method == "probe":
+            return
+        network = model.trunk.model
+        if self.config.method == "lora":
+            for adapter in network.peft_config.values():
+                adapter.base_model_name_or_path = self.reference.name
+            network.save_pretrained(directory)
+            (directory / "README.md").unlink(missing_ok=True)  # peft's; dnatk writes its own
+            return
+        network.save_pretrained(directory)
+        if self.reference.native:
+            k, stride = self.reference.k, self.reference.kmer_stride
+            write_tokenizer(directory, k, stride, network.config.max_position_embeddings)
+            return
+        from transformers import AutoTokenizer
+
+        AutoTokenizer.from_pretrained(
+            self.reference.name,
+            trust_remote_code=self.config.trust_remote_code,
+            revision=self.config.revision or None,
+        ).save_pretrained(directory)
+
+    def written(self, directory: Path) -> TrunkReference:
+        """The reference as the finished task needs it: a full task is its own trunk."""
+        if self.config.method != "full":
+            return self.reference
+        if self.reference.native:
+            info = read_model(directory)
+            return TrunkReference(self.reference.name, info.sha256, True, info.k, info.kmer_stride)
+        module, _, _ = load_foreign(
+            directory,
+            trust_remote_code=self.config.trust_remote_code,
+            revision=self.config.revision,
+        )
+        sha256 = state_sha256(module.model)
+        return TrunkReference(self.reference.name, sha256, False, 0, 0, self.config.revision)
+
+    def check_fits(self, data, length: int) -> None:
+        """Raise :class:`InputError` naming the first sequence that the trunk cannot take."""
+        if self.max_bases:
+            if length > self.max_bases:
+                raise InputError(
+                    f"a length of {length} bases is more than the model takes",
+                    hint=f"at most {self.max_bases}; --length crops to the middle",
+                )
+            return
+        extra = len(self.tokens.prefix) + len(self.tokens.suffix)
+        for line, sequence in zip(data.lines, data.sequences, strict=True):
+            n_tokens = len(self.tokens.encode(sequence)) + extra
+            if n_tokens > self.max_tokens:
+                raise InputError(
+                    f"{n_tokens} tokens, the model takes {self.max_tokens}",
+                    path=data.path,
+                    line=line,
+                    hint="--length crops to the middle",
+                )
+
+
+def require_sequence_head(trunk: Trunk, kind: str) -> None:
+    """Per-base labels need tokens whose bases are known."""
+    if kind == "per-base" and not trunk.reference.native:
+        raise ModelError(
+            "per-base labels need a model with k-mer tokens",
+            path=trunk.reference.name,
+            hint="its tokenizer does not say which bases a token covers",
+        )
