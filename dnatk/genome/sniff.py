@@ -18,10 +18,7 @@ from dnatk.genome.regions import Region
 
 def open_regions_or_sequences(
     path: str | Path,
-) -> (
-    tuple[Literal["bed"], Iterator[Region]]
-    | tuple[Literal["fasta"], Iterator[tuple[str, np.ndarray]]]
-):
+) -> tuple[Literal["bed", "fasta"], Iterator[Region] | Iterator[tuple[str, np.ndarray]]]:
     """What a file (plain or gzip, ``-`` for stdin) holds, and a stream of it.
 
     Returns:
@@ -66,7 +63,7 @@ def _kind(line: bytes, *, first: bool) -> str:
 def _neither(line: bytes, path: str | Path, number: int) -> InputError:
     if b"\0" in line or not _is_text(line):
         return InputError("is neither FASTA nor BED but binary data", path=path)
-    text = line.decode("utf-8-sig").strip()
+    text = " ".join(line.decode("utf-8-sig").split())
     shown = text[:30] + ("..." if len(text) > 30 else "")
     return InputError(
         f"is neither FASTA nor BED: '{shown}'",

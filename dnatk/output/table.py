@@ -94,7 +94,7 @@ class Labeller:
         if self._kind == "regression":
             label, score = ".", output_C[0]
         elif self._kind == "binary":
-            label = self._classes[int(output_C[1] >= self._threshold.item())]
+            label = self._classes[int(float(output_C[1]) >= self._threshold.item())]
             score = output_C[1]
         elif self._kind == "multilabel":
             given_C = np.broadcast_to(output_C >= self._threshold, output_C.shape)
