@@ -103,20 +103,20 @@ def test_a_home_directory_is_expanded(home):
     assert find_genome(None, {}, {"genome": "~/x.fa"}) == home / "x.fa"
 
 
+DEFAULT = "home/.local/share/genomes"
+
+
 @pytest.mark.parametrize(
     ("line", "place"),
     [
-        (None, "home/.local/share/genomes"),
-        (
-            "bgzip: false\ngenomes_dir: ~/.local/share/genomes/\nplugin: []",
-            "home/.local/share/genomes",
-        ),
+        (None, DEFAULT),
+        ("bgzip: false\ngenomes_dir: ~/.local/share/genomes/\nplugin: []", DEFAULT),
         ("genomes_dir: ~/my genomes  # mine", "home/my genomes"),
         ("genomes_dir: '$HOME/g'", "home/g"),
         ('genome_dir: "~/g"', "home/g"),
-        ("genomes_dir: null", "home/.local/share/genomes"),
-        ("genomes_dir:\nplugin: []", "home/.local/share/genomes"),
-        ("# genomes_dir: /x", "home/.local/share/genomes"),
+        ("genomes_dir: null", DEFAULT),
+        ("genomes_dir:\nplugin: []", DEFAULT),
+        ("# genomes_dir: /x", DEFAULT),
     ],
 )
 def test_genomepy_is_asked_for_names(tmp_path, home, line, place):
@@ -127,12 +127,10 @@ def test_genomepy_is_asked_for_names(tmp_path, home, line, place):
         (home / ".config/genomepy").mkdir(parents=True)
         (home / ".config/genomepy/genomepy.yaml").write_text(line + "\n")
     assert list(installed_genomes({})) == ["both", "hg38", "sacCer3"]
-    for way in (
-        ("hg38", {}, {}),
-        (None, {"DNATK_GENOME": "hg38"}, {}),
-        (None, {}, {"genome": "hg38"}),
-    ):
-        assert find_genome(*way) == tmp_path / place / "hg38/hg38.fa.gz"
+    path = tmp_path / place / "hg38/hg38.fa.gz"
+    assert find_genome("hg38", {}, {}) == path
+    assert find_genome(None, {"DNATK_GENOME": "hg38"}, {}) == path
+    assert find_genome(None, {}, {"genome": "hg38"}) == path
     assert find_genome("both", {}, {}) == tmp_path / place / "both/both.fa"
 
 

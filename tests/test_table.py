@@ -39,7 +39,11 @@ OUTPUTS = {
     "multilabel": [[0.9, 0.2, 0.5], [0.1, 0.2, 0.3], [1, 1, 1]],
     "regression": [[-1.25], [1234567.8], [-0.0]],
     "regression-2": [[0.000012345, 12], [-3, 1 / 3], [1e-12, -0.0]],
-    "per-base": [[0.75, 0.25], [0.5, 0.5], [0, 1]],
+    "per-base": [
+        [[0.75, 0.25]] * 2 + [[0, 0]] + [[0.25, 0.75]],
+        [[0.5, 0.5]],
+        [[0, 1], [1, 0]],
+    ],
 }
 BED = [
     "chr1\t0\t100\tgene A\t960\t+\t0\t100\t255,0,0",
@@ -233,6 +237,15 @@ def test_labels_are_those_that_evaluation_counts(output, threshold):
             )
         else:
             assert label == classes[expected]
+
+
+def test_a_region_scored_base_by_base_is_told_in_runs():
+    label = Labeller(LabelSpace("per-base", ("exon", "in,tron")))
+    output_BC = np.array([[0.9, 0.1], [0.8, 0.2], [0, 0], [0.3, 0.7], [0.6, 0.4]])
+    found = label(Region("c", 0, 5), output_BC)
+    assert found.label == "exon:2,NA:1,in_tron:1,exon:1"
+    assert found.score == pytest.approx((0.9 + 0.8 + 0.7 + 0.6) / 4)
+    assert found.probability == pytest.approx([2.6 / 4, 1.4 / 4])
 
 
 def test_probabilities_of_a_regression_are_refused():

@@ -7,7 +7,7 @@ bed and tsv differ in one word: the first column of sequences is ``chrom`` in be
 tsv. Results stand after the input's own columns: label, score, note, then one column for each
 probability (p_CLASS) or target (value_NAME).
 
-Shapes: C classes or targets, D hidden.
+Shapes: C classes or targets, D hidden, B bases of a region (per-base tasks).
 """
 
 from __future__ import annotations
@@ -47,11 +47,14 @@ class Prediction:
 
     Attributes:
         region: as it was given; of a sequence the contig is its name, [start, end) within it.
-        label: the class; several with commas for multilabel; "." for regression.
+        label: the class; several with commas for multilabel; "." for regression; per base the
+            runs along the strand that was read, as exon:120,intron:60.
         score: the calibrated probability of the positive class (binary), of the chosen class
-            (multiclass) or the highest (multilabel); the value of the first target (regression).
+            (multiclass; its mean per base) or the highest (multilabel); the value of the first
+            target (regression).
         note: ".", or why the row is NA: a :attr:`dnatk.output.hdf5.Status.note`.
-        probability: (C,) of each class; regression: the value of each target.
+        probability: (C,) of each class, the mean over the bases if per base; regression: the value
+            of each target.
         vector: (D,) embedding.
     """
 
@@ -71,11 +74,12 @@ class Prediction:
 def shown_classes(space: Labels) -> list[str]:
     """Class names that fit a table: no tab or line end; no comma where labels are joined by one."""
     names = [_UNSAFE.sub("_", name) for name in space.classes]
-    return [name.replace(",", "_") for name in names] if space.kind == "multilabel" else names
+    joined = space.kind in ("multilabel", "per-base")
+    return [name.replace(",", "_") for name in names] if joined else names
 
 
 class Labeller:
-    """Turns a model's (C,) output of a region into its :class:`Prediction`.
+    """Turns a model's output of a region, (C,) or per base (B, C), into its :class:`Prediction`.
 
     Args:
         space: kind and classes of the outputs.
@@ -90,7 +94,12 @@ class Labeller:
     def __call__(
         self, region: Region, output_C: np.ndarray, vector_D: np.ndarray | None = None
     ) -> Prediction:
-        """The label and score of calibrated probabilities, or of values (regression)."""
+        """The label and score of calibrated probabilities, or of values (regression).
+
+        Per base, a row of zeros is a base that was not scored.
+        """
+        if self._kind == "per-base":
+            return self._per_base(region, output_C, vector_D)
         if self._kind == "regression":
             label, score = ".", output_C[0]
         elif self._kind == "binary":
@@ -104,6 +113,21 @@ class Labeller:
             best = int(output_C.argmax())
             label, score = self._classes[best], output_C[best]
         return Prediction(region, label, float(score), probability=output_C, vector=vector_D)
+
+    def _per_base(
+        self, region: Region, output_BC: np.ndarray, vector_D: np.ndarray | None
+    ) -> Prediction:
+        scored_B = output_BC.any(axis=1)
+        best_B = np.where(scored_B, output_BC.argmax(axis=1), -1)
+        starts = np.flatnonzero(np.diff(best_B, prepend=-2))
+        lengths = np.diff(starts, append=len(best_B))
+        names = [*self._classes, NA]
+        label = ",".join(
+            f"{names[best]}:{n}" for best, n in zip(best_B[starts], lengths, strict=True)
+        )
+        scored_BC = output_BC[scored_B]
+        score = float(scored_BC.max(axis=1).mean())
+        return Prediction(region, label, score, ".", scored_BC.mean(axis=0), vector_D)
 
 
 class TableWriter:
