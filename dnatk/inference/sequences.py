@@ -1,11 +1,11 @@
-"""A task's scores of sequences in memory: for calibration, metrics and the Python API.
+"""Sequences and regions cut into the windows of a task, and scores of sequences in memory.
 
 Shapes: N sequences, C outputs, P pooled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -13,30 +13,45 @@ from dnatk.genome.regions import Region
 from dnatk.inference.engine import Engine, Row, Tile
 from dnatk.inference.fit import Fit
 from dnatk.inference.scored import Scored
+from dnatk.kmers import Tokens
 from dnatk.output.hdf5 import Status
 from dnatk.progress import NullProgress, Progress
 from dnatk.tasks.scorer import Scorer
 
 
-def record_windows(
-    name: str, bases: np.ndarray, scorer: Scorer, fit: Fit, row: Row | None = None
+def row_tiles(
+    row: Row, windows: Iterable[tuple[int, np.ndarray]], tokens: Tokens
 ) -> Iterator[Tile]:
-    """The tiles of one sequence, as it is read; a row without a valid token gets a status."""
-    row = row or Row(Region(name, 0, len(bases), name=name))
-    tokens = scorer.tokens
+    """The tiles of one row; windows without a valid token are left out.
+
+    Args:
+        windows: (start, bases) of each, as they are read; the start is counted from the row's
+            first base along its reading direction.
+
+    A row of which nothing is left gets a status and one empty tile.
+    """
     held: Tile | None = None
-    for start, end in fit.record_windows(len(bases)):
-        ids = tokens.encode(bases[start:end])
+    status = Status.TOO_SHORT
+    for start, bases in windows:
+        ids = tokens.encode(bases)
+        if len(ids):
+            status = Status.NO_VALID_KMER
         if not len(ids) or not tokens.valid(ids).any():
             continue
         if held is not None:
             yield held
-        held = Tile(row, ids, 0, len(ids), last=False, start=start, bases=end - start)
+        held = Tile(row, ids, 0, len(ids), last=False, start=start, bases=len(bases))
     if held is None:
-        row.status = Status.NO_VALID_KMER
+        row.status = status
         yield Tile(row, np.empty(0, dtype=np.int64), 0, 0, last=True)
     else:
         yield Tile(row, held.ids, 0, held.high, last=True, start=held.start, bases=held.bases)
+
+
+def record_windows(bases: np.ndarray, fit: Fit) -> Iterator[tuple[int, np.ndarray]]:
+    """(start, bases) of each window of a sequence that has no genome round it."""
+    for start, end in fit.record_windows(len(bases)):
+        yield start, bases[start:end]
 
 
 def score_sequences(
@@ -54,35 +69,42 @@ def score_sequences(
             combined as the task says.
         raw: logits instead of calibrated probabilities or values.
     """
-    task = scorer.task
-    fit = Fit.parse("tile", task.length)
-    scored = Scored(scorer, combine=task.combine, raw=raw)
-    engine = Engine(scorer.encoder, scorer.tokens, scored, rc=task.rc, batch_tokens=batch_tokens)
+    scored = Scored(scorer, combine=scorer.task.combine, raw=raw)
+    rows = _run(scorer, scored, sequences, scorer.task.rc, batch_tokens, progress)
+    return [scored.output(row) for row in rows]
+
+
+def pooled_sequences(
+    scorer: Scorer, sequences: Sequence[np.ndarray], progress: Progress | None = None
+) -> np.ndarray:
+    """(N, P) what the head sees of each sequence; every one needs a valid token."""
+    scored = Scored(scorer, raw=True)
+    rows = _run(scorer, scored, sequences, "none", None, progress)
+    return np.stack([scored.vector(row) for row in rows])
+
+
+def _run(
+    scorer: Scorer,
+    scored: Scored,
+    sequences: Sequence[np.ndarray],
+    rc: str,
+    batch_tokens: int | None,
+    progress: Progress | None,
+) -> Iterator[Row]:
+    engine = Engine(scorer.encoder, scorer.tokens, scored, rc=rc, batch_tokens=batch_tokens)
+    fit = Fit.parse("tile", scorer.task.length)
     progress = progress or NullProgress()
     progress.start("scoring", len(sequences), "sequences")
     tiles = (
         tile
         for number, bases in enumerate(sequences)
-        for tile in record_windows(str(number), bases, scorer, fit)
+        for tile in row_tiles(
+            Row(Region(str(number), 0, len(bases))), record_windows(bases, fit), scorer.tokens
+        )
     )
-    outputs: list[np.ndarray | None] = []
     try:
         for rows in engine.run(tiles):
-            outputs += [scored.output(row) for row in rows]
+            yield from rows
             progress.advance(len(rows))
     finally:
         progress.finish()
-    return outputs
-
-
-def pooled_sequences(scorer: Scorer, sequences: Sequence[np.ndarray]) -> np.ndarray:
-    """(N, P) what the head sees of each sequence; every one needs a valid token."""
-    scored = Scored(scorer, raw=True)
-    engine = Engine(scorer.encoder, scorer.tokens, scored, rc="none")
-    fit = Fit.parse("tile", scorer.task.length)
-    tiles = (
-        tile
-        for number, bases in enumerate(sequences)
-        for tile in record_windows(str(number), bases, scorer, fit)
-    )
-    return np.stack([scored.vector(row) for rows in engine.run(tiles) for row in rows])

@@ -12,6 +12,7 @@ task.json is written last: a directory without it is no task.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -150,6 +151,14 @@ class Task:
         except (KeyError, TypeError, InputError) as error:
             raise ModelError(f"is damaged: {error}", path=path) from None
         return task
+
+    def sha256(self) -> str:
+        """Hexadecimal sha256 over everything that decides what the task says."""
+        digest = hashlib.sha256()
+        for name in (TASK_FILE, HEAD_FILE, "adapter_model.safetensors"):
+            path = self.directory / name
+            digest.update(path.read_bytes() if path.exists() else b"")
+        return digest.hexdigest()
 
     def trunk_directory(self) -> str:
         """Where the trunk lies: in the task itself, in the installation, or where it was."""

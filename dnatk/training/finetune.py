@@ -313,10 +313,7 @@ class _Fitting:
         fit_probe(
             head,
             task.kind,
-            {
-                name: (features[name], _loss_targets(self.sets[name], *scale))
-                for name in features
-            },
+            {name: (features[name], _loss_targets(self.sets[name], *scale)) for name in features},
             class_weights=self.config.class_weights,
             seed=seed,
         )

@@ -37,9 +37,7 @@ def fit_probe(
     columns = [targets] if kind in ("binary", "multiclass") else list(targets.T)
     weight, bias = [], []
     for column in range(len(columns)):
-        parts = {
-            name: (x, y if y.ndim == 1 else y[:, column]) for name, (x, y) in sets.items()
-        }
+        parts = {name: (x, y if y.ndim == 1 else y[:, column]) for name, (x, y) in sets.items()}
         fit = _regression if kind == "regression" else _classification
         w_CP, b_C = fit(parts, class_weights, seed)
         weight.append(w_CP)

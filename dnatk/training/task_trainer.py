@@ -46,9 +46,11 @@ class EncodedSet(Dataset):
     ) -> None:
         self._tokens, self._targets = tokens, targets
         self._ids = [tokens.encode(sequence) for sequence in data.sequences]
-        self._other = [
-            tokens.encode(reverse_complement(sequence)) for sequence in data.sequences
-        ] if rc_augment else None
+        self._other = (
+            [tokens.encode(reverse_complement(sequence)) for sequence in data.sequences]
+            if rc_augment
+            else None
+        )
         self._bases = data.lengths()
         self._rng = np.random.default_rng(seed)
 

@@ -51,7 +51,7 @@ class Trunk:
         name = config.model
         if name not in shipped_models() and Path(name).is_dir():
             name = str(Path(name).resolve())
-        if is_native(name) or not Path(name).is_dir() and "/" not in name:
+        if is_native(name) or (not Path(name).is_dir() and "/" not in name):
             info = read_model(name)
             reference = TrunkReference(name, info.sha256, True, info.k, info.kmer_stride)
             tokens = KmerTokens(info.k, info.kmer_stride)
@@ -64,9 +64,7 @@ class Trunk:
         module, tokens, longest = load_foreign(
             name, trust_remote_code=config.trust_remote_code, revision=config.revision
         )
-        reference = TrunkReference(
-            name, state_sha256(module.model), False, 0, 0, config.revision
-        )
+        reference = TrunkReference(name, state_sha256(module.model), False, 0, 0, config.revision)
         return cls(tokens, module.hidden, 0, longest, reference, config, module)
 
     def module(self, seed: int) -> nn.Module:

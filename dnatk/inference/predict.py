@@ -1,0 +1,394 @@
+"""``dnatk predict``: regions or sequences in, a task's predictions out, row by row.
+
+Shapes: N rows, C classes, P what the head sees.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from dnatk import __version__
+from dnatk.errors import InputError, ReferenceError_
+from dnatk.genome.bed import read_bed
+from dnatk.genome.fasta import Genome
+from dnatk.genome.locate import find_genome
+from dnatk.genome.regions import Region
+from dnatk.genome.sniff import open_regions_or_sequences
+from dnatk.inference.engine import Engine, Row, Tile
+from dnatk.inference.fit import Fit
+from dnatk.inference.scored import Scored
+from dnatk.inference.sequences import record_windows, row_tiles
+from dnatk.kmers import Tokens, reverse_complement
+from dnatk.output.files import check_output, written_whole
+from dnatk.output.hdf5 import Status
+from dnatk.output.predictions_hdf5 import PredictionWriter
+from dnatk.output.provenance import provenance
+from dnatk.output.table import FORMATS, Labeller, Prediction, TableWriter
+from dnatk.progress import NullProgress, Progress
+from dnatk.settings import read_settings
+from dnatk.tasks.registry import find_task
+from dnatk.tasks.scorer import Scorer, load_scorer
+from dnatk.tasks.task import Task
+
+COMBINES = ("mean", "max", "tiles")
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How regions become rows.
+
+    Attributes:
+        fit, combine, rc: "": as the task says; else see :class:`Fit` and :class:`Task`. Combine
+            "tiles" gives a row for each window instead of one for each region.
+        on_error: "na" gives a row that cannot be scored NA and a note, "fail" stops there.
+        ignore_strand: read regions without a strand forward, also for a stranded task.
+        format: bed, tsv or jsonl; "": bed for BED, tsv for FASTA.
+        probabilities: a column for each class.
+        header, provenance: the lines above the rows.
+        embeddings: put what the head sees into the HDF5 file too.
+    """
+
+    fit: str = ""
+    combine: str = ""
+    rc: str = ""
+    on_error: str = "na"
+    ignore_strand: bool = False
+    format: str = ""
+    probabilities: bool = False
+    header: bool = True
+    provenance: bool = True
+    embeddings: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    batch_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("combine", ("", *COMBINES)),
+            ("rc", ("", "none", "average")),
+            ("on_error", ("na", "fail")),
+            ("format", ("", *FORMATS)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} must be one of {', '.join(filter(None, allowed))}")
+
+    def of(self, task: Task) -> PredictOptions:
+        """These options with what they leave open filled in by a task."""
+        return replace(
+            self,
+            fit=self.fit or task.fit,
+            combine=self.combine or task.combine,
+            rc=self.rc or task.rc,
+        )
+
+
+@dataclass
+class PredictSummary:
+    """What was written: rows, and of these how many are NA, by reason."""
+
+    rows: int = 0
+    unscored: dict[Status, int] = field(default_factory=dict)
+
+
+def predict(
+    source: str | Path,
+    output: TextIO | str | Path,
+    *,
+    task: str | Path | Task,
+    genome: str | Path | None = None,
+    h5: str | Path | None = None,
+    options: PredictOptions | None = None,
+    force: bool = False,
+    command: str = "",
+    progress: Progress | None = None,
+) -> PredictSummary:
+    """Score every region of a BED file, or every record of a FASTA, in its order.
+
+    Args:
+        source: BED or FASTA, told by its content; "-" is standard input.
+        output: a text stream, or a file that appears when it is complete.
+        task: a task's name, its directory, or the task.
+        genome: FASTA of the regions; None: DNATK_GENOME, the user's settings.
+        h5: an HDF5 file to write too, layout in :mod:`dnatk.output.predictions_hdf5`.
+        command: for the provenance lines.
+
+    Raises:
+        InputError (and its kinds), ModelError, OutputError: nothing is left under ``output`` or
+            ``h5``; rows already written to a stream stay there.
+    """
+    task = task if isinstance(task, Task) else find_task(task)
+    options = (options or PredictOptions()).of(task)
+    fit = Fit.parse(options.fit, task.length)
+    per_base = task.kind == "per-base"
+    if per_base and (h5 is not None or options.probabilities):
+        raise InputError(
+            "a per-base task gives runs of bases, no probabilities of a region",
+            hint="leave --h5 and --probabilities away",
+        )
+    paths = [
+        None if path is None or hasattr(path, "write") else check_output(path, force=force)
+        for path in (output, h5)
+    ]
+    kind, items = open_regions_or_sequences(source)
+    located = find_genome(genome, os.environ, read_settings()) if kind == "bed" else None
+    progress = progress or NullProgress()
+    with ExitStack() as stack:
+        sequences = stack.enter_context(nullcontext() if located is None else Genome(located))
+        total = _count(source, sequences, options.on_error) if kind == "bed" else None
+        scorer = load_scorer(task, device=options.device, precision=options.precision)
+        stream = output if paths[0] is None else _open_text(stack, paths[0])
+        above = provenance(
+            command=command,
+            task=task.name or str(task.directory),
+            task_sha256=task.sha256(),
+            trunk_sha256=task.trunk.sha256,
+            source=source,
+            genome=located,
+        )
+        writers: list[Callable[[list[Prediction]], None]] = [
+            TableWriter(
+                stream,
+                space=task.shown,
+                format=options.format or ("bed" if kind == "bed" else "tsv"),
+                source=kind,
+                probabilities=options.probabilities,
+                header=options.header,
+                provenance=above if options.provenance else (),
+            ).write
+        ]
+        binary = None
+        if paths[1] is not None:
+            contigs = {} if sequences is None else sequences.lengths
+            binary = _open_h5(stack, paths[1], scorer, options, fit, contigs, command)
+            writers.append(binary.append)
+        if kind == "bed":
+            tiles = _region_tiles(items, sequences, scorer, fit, options)
+        else:
+            tiles = _record_tiles(items, scorer, fit, options, binary)
+        summary = _run(scorer, tiles, options, writers, progress, total)
+        if binary is not None:
+            binary.finish()
+    return summary
+
+
+def _open_text(stack: ExitStack, path: Path) -> TextIO:
+    partial = stack.enter_context(written_whole(path))
+    return stack.enter_context(open(partial, "w", encoding="utf-8", newline="\n"))
+
+
+def _open_h5(
+    stack: ExitStack,
+    path: Path,
+    scorer: Scorer,
+    options: PredictOptions,
+    fit: Fit,
+    contigs: Mapping[str, int],
+    command: str,
+) -> PredictionWriter:
+    task = scorer.task
+    writer = PredictionWriter(
+        stack.enter_context(written_whole(path)),
+        space=task.shown,
+        contigs=contigs,
+        width=scorer.head.config.width if options.embeddings else None,
+        attributes={
+            "dnatk_version": __version__,
+            "command": command,
+            "task": task.name or str(task.directory),
+            "task_sha256": task.sha256(),
+            "model": task.trunk.name,
+            "model_sha256": task.trunk.sha256,
+            "length": task.length,
+            "fit": str(fit),
+            "combine": options.combine,
+            "rc": options.rc,
+        },
+    )
+    stack.callback(writer.close)
+    return writer
+
+
+def _count(source: str | Path, genome: Genome, on_error: str) -> int | None:
+    """Read a BED file to its end before any work, so that line 90,000 fails in the first second."""
+    if str(source) == "-":
+        return None
+    count = 0
+    for region in read_bed(source):
+        count += 1
+        if on_error == "fail":
+            genome.check(region)
+    return count
+
+
+def _run(
+    scorer: Scorer,
+    tiles: Iterator[Tile],
+    options: PredictOptions,
+    writers: list[Callable[[list[Prediction]], None]],
+    progress: Progress,
+    total: int | None,
+) -> PredictSummary:
+    task = scorer.task
+    combine = "mean" if options.combine == "tiles" else options.combine
+    scored = Scored(scorer, combine=combine)
+    engine = Engine(
+        scorer.encoder, scorer.tokens, scored, rc=options.rc, batch_tokens=options.batch_tokens
+    )
+    label = _BaseLabeller(task) if task.kind == "per-base" else Labeller(task.shown, _limits(task))
+    summary = PredictSummary()
+    progress.start("predicting", total, "regions")
+    try:
+        for rows in engine.run(tiles):
+            predictions = []
+            for row in rows:
+                output_C = scored.output(row)
+                if row.status or output_C is None:
+                    status = Status(row.status)
+                    summary.unscored[status] = summary.unscored.get(status, 0) + 1
+                    predictions.append(Prediction.unscored(row.region, status.note))
+                else:
+                    predictions.append(label(row.region, output_C, scored.vector(row)))
+            for write in writers:
+                write(predictions)
+            summary.rows += len(rows)
+            progress.advance(len(rows))
+    finally:
+        progress.finish()
+    return summary
+
+
+def _limits(task: Task) -> tuple[float, ...] | None:
+    return task.thresholds or None
+
+
+class _BaseLabeller:
+    """Per-base outputs as one row: runs of a class, as ``class*bases``, along the strand."""
+
+    def __init__(self, task: Task) -> None:
+        self._classes = task.class_names
+
+    def __call__(self, region: Region, output_BC: np.ndarray, _: object) -> Prediction:
+        chosen_B = output_BC.argmax(axis=1)
+        edges = np.flatnonzero(np.diff(chosen_B)) + 1
+        starts = [0, *edges.tolist()]
+        ends = [*edges.tolist(), len(chosen_B)]
+        runs = (
+            f"{self._classes[chosen_B[start]]}*{end - start}"
+            for start, end in zip(starts, ends, strict=True)
+        )
+        return Prediction(region, ",".join(runs), float(output_BC.max(axis=1).mean()))
+
+
+def _record_tiles(
+    records: Iterable[tuple[str, np.ndarray]],
+    scorer: Scorer,
+    fit: Fit,
+    options: PredictOptions,
+    binary: PredictionWriter | None,
+) -> Iterator[Tile]:
+    for name, bases in records:
+        if binary is not None:
+            binary.add_contig(name, len(bases))
+        windows = record_windows(bases, fit)
+        if options.combine == "tiles" and len(bases) > fit.length:
+            for start, piece in windows:
+                row = Row(Region(name, start, start + len(piece), name=name))
+                yield from _checked(row, row_tiles(row, [(0, piece)], scorer.tokens), options)
+        else:
+            row = Row(Region(name, 0, len(bases), name=name))
+            yield from _checked(row, row_tiles(row, windows, scorer.tokens), options)
+
+
+def _region_tiles(
+    regions: Iterable[Region], genome: Genome, scorer: Scorer, fit: Fit, options: PredictOptions
+) -> Iterator[Tile]:
+    needs_strand = (scorer.task.stranded or fit.kind == "tss") and not (
+        options.ignore_strand or options.rc == "average"
+    )
+    for region in regions:
+        if needs_strand and region.strand == "." and len(region.fields) < 6:
+            raise _no_strand(region, "has no strand column")
+        status = _status(region, genome, needs_strand, options)
+        if status:
+            yield Tile(Row(region, status), np.empty(0, dtype=np.int64), 0, 0, last=True)
+            continue
+        places = fit.windows(region.start, region.end, region.strand, genome.lengths[region.contig])
+        if options.combine == "tiles" and fit.kind == "tile" and len(region) > fit.length:
+            for start, end in places:
+                yield from _region_row(_piece(region, start, end), [(start, end)], genome,
+                                       scorer.tokens, options)  # fmt: skip
+        else:
+            yield from _region_row(region, places, genome, scorer.tokens, options)
+
+
+def _region_row(
+    region: Region,
+    places: Iterable[tuple[int, int]],
+    genome: Genome,
+    tokens: Tokens,
+    options: PredictOptions,
+) -> Iterator[Tile]:
+    row = Row(region)
+    backwards = region.strand == "-"
+
+    def windows() -> Iterator[tuple[int, np.ndarray]]:
+        for start, end in places:
+            bases = genome.fetch(region.contig, start, end)
+            if backwards:
+                yield region.end - end, reverse_complement(bases)
+            else:
+                yield start - region.start, bases
+
+    yield from _checked(row, row_tiles(row, windows(), tokens), options)
+
+
+def _checked(row: Row, tiles: Iterator[Tile], options: PredictOptions) -> Iterator[Tile]:
+    """The tiles, or an error where the row cannot be scored and that is to fail."""
+    for tile in tiles:
+        if row.status and options.on_error == "fail":
+            region = row.region
+            raise InputError(
+                f"{region.contig}:{region.start}-{region.end} cannot be scored: "
+                f"{Status(row.status).note.replace('_', ' ')}",
+                path=region.source or None,
+                line=region.line,
+                hint="--on-error na writes an NA row instead",
+            )
+        yield tile
+
+
+def _status(region: Region, genome: Genome, needs_strand: bool, options: PredictOptions) -> Status:
+    try:
+        genome.check(region)
+    except ReferenceError_:
+        if options.on_error == "fail":
+            raise
+        known = region.contig in genome.lengths
+        return Status.OUT_OF_BOUNDS if known else Status.UNKNOWN_CONTIG
+    if needs_strand and region.strand == ".":
+        if options.on_error == "fail":
+            raise _no_strand(region, "has no strand")
+        return Status.NO_STRAND
+    return Status.SCORED
+
+
+def _no_strand(region: Region, what: str) -> InputError:
+    return InputError(
+        f"{what}, and the task reads strands",
+        path=region.source or None,
+        line=region.line,
+        hint="give + or - in column 6, or --ignore-strand to read forward",
+    )
+
+
+def _piece(region: Region, start: int, end: int) -> Region:
+    """A window of a region as a row of its own: its coordinates, the region's other columns."""
+    fields = (region.contig, str(start), str(end), *region.fields[3:])
+    return replace(region, start=start, end=end, fields=fields)
