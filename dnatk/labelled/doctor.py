@@ -167,8 +167,8 @@ def _inside(
 
 def _balance(data: LabelledSet) -> str:
     if data.space.kind == "regression":
-        pairs = zip(data.targets.mean(axis=0), data.targets.std(axis=0), strict=True)
-        shown = [f"{mean:.3g} sd {sd:.3g}" for mean, sd in pairs]
+        stats = zip(data.space.classes, data.targets.mean(0), data.targets.std(0), strict=True)
+        shown = [f"{target} {mean:.3g} sd {sd:.3g}" for target, mean, sd in stats]
     else:
         counts = data.class_counts()
         total = len(data) if data.space.kind == "multilabel" else max(counts.sum(), 1)

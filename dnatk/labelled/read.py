@@ -44,6 +44,8 @@ def read_labelled(
     """
     if not Path(path).is_file() and (str(path) == "-" or Path(path).exists()):
         raise InputError("labelled data must be a file", path=path, hint="no pipe, no directory")
+    if space is not None:
+        options = replace(options, kind=space.kind, positive="")
     content = content_kind(path)
     if content == "bed":
         rows = rows_of_bed(path, options, space, avoid)

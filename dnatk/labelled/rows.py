@@ -35,7 +35,8 @@ class ReadOptions:
         bed_label: the label column of a BED, name or 1-based number. Without it, and without a
             '#' header that names a label column, a BED holds positives only.
         length: longer sequences are cut to their middle; regions read from the genome are brought
-            to this length round their middle (shorter at a contig's end). 0 leaves them alone.
+            to this length round their middle (shorter at a contig's end; never made longer where
+            each base has its label). 0 leaves them alone.
         negatives: how negatives are drawn where a BED has positives only: "gc" (places of like GC),
             "dinucleotide" (shuffled copies) or "random" (places).
         negative_ratio: negatives to a positive.

@@ -131,8 +131,9 @@ def _by_contig(
     }
     free = np.flatnonzero(part_G == _TRAIN)
     if len(free) <= len(open_parts):
+        needed = ", ".join(["train", *(_NAMES[part] for part in open_parts)])
         raise InputError(
-            f"regions on {len(names)} contig(s) cannot be split by chromosome",
+            f"{len(free)} contig(s) for {needed}: a split by chromosome needs one each",
             path=data.path,
             hint="--split random, or name a dev and a test file",
         )

@@ -1,0 +1,106 @@
+"""Negatives: what they share with their positives and what they keep clear of."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from conftest import random_bases, write_fasta
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dnatk.errors import InputError
+from dnatk.genome.fasta import Genome
+from dnatk.genome.regions import Region
+from dnatk.labelled.negatives import shuffle_dinucleotides, spread, unlike_places
+from dnatk.labelled.places import Spans, read_bases
+
+
+def pairs(text: bytes) -> Counter:
+    return Counter(itertools.pairwise(text))
+
+
+@given(st.text("ACGTN", max_size=60), st.integers(0, 1000))
+def test_a_shuffle_keeps_dinucleotides_and_ends(text, seed):
+    bases = np.frombuffer(text.encode(), dtype=np.uint8)
+    shuffled = shuffle_dinucleotides(bases, np.random.default_rng(seed)).tobytes()
+    assert pairs(shuffled) == pairs(text.encode())
+    assert (shuffled[:1], shuffled[-1:]) == (text[:1].encode(), text[-1:].encode())
+
+
+def test_a_shuffle_draws_every_sequence_alike():
+    bases = np.frombuffer(b"AACAGATA", dtype=np.uint8)
+    rng = np.random.default_rng(0)
+    drawn = Counter(shuffle_dinucleotides(bases, rng).tobytes() for _ in range(4800))
+    # A before each of A, C, G, T in any order; C, G, T lead back to A: 4! sequences.
+    assert len(drawn) == 24
+    assert min(drawn.values()) > 140
+    assert max(drawn.values()) < 265
+
+
+def test_spread_is_even():
+    rng = np.random.default_rng(0)
+    assert np.bincount(spread(10, 1, rng)).tolist() == [1] * 10
+    assert sorted(np.bincount(spread(10, 2.5, rng)).tolist()) == [2] * 5 + [3] * 5
+    assert len(set(spread(10, 0.3, rng).tolist())) == 3
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 12)), max_size=8))
+def test_spans_touch_what_shares_a_base(places):
+    regions = [Region("c", start, start + length) for start, length in places]
+    taken = {base for region in regions for base in range(region.start, region.end)}
+    asked = [Region("c", start, start + 4) for start in range(60)]
+    expected = [bool(taken & set(range(r.start, r.end))) for r in asked]
+    assert Spans(regions).overlapping(asked).tolist() == expected
+    assert not Spans(regions).overlapping([Region("d", 0, 99)]).any()
+
+
+@pytest.fixture(scope="module")
+def islands(tmp_path_factory) -> Genome:
+    """Stretches of 500 bases, rich in GC and in AT by turns, and a run of N in each contig."""
+    sequences = {}
+    for number, contig in enumerate(("c1", "c2")):
+        parts = [
+            random_bases(500, 50 * number + i, "AATTGC" if i % 2 else "AGGCCT") for i in range(20)
+        ]
+        parts[7] = "N" * 500
+        sequences[contig] = "".join(parts)
+    with Genome(write_fasta(tmp_path_factory.mktemp("g") / "g.fa", sequences)) as genome:
+        yield genome
+
+
+@pytest.mark.parametrize("match_gc", [True, False])
+def test_places_resemble_their_positives_and_keep_clear(islands, match_gc):
+    positives = [
+        Region(
+            f"c{1 + i % 2}", 1000 * (i // 4) + 60, 1000 * (i // 4) + 100 + 10 * (i % 3), "+-"[i % 2]
+        )
+        for i in range(24)
+    ]
+    avoid = [*positives, Region("c1", 8000, 10000)]
+    rng = np.random.default_rng(3)
+    drawn = unlike_places(islands, positives, avoid, rng, match_gc=match_gc)
+    for positive, negative in zip(positives, drawn, strict=True):
+        assert negative.contig == positive.contig
+        assert len(negative) == len(positive)
+        assert negative.strand == positive.strand
+        assert b"N" not in read_bases(islands, negative).tobytes()
+    assert not Spans(avoid).overlapping(drawn).any()
+    assert len({(region.contig, region.start, len(region)) for region in drawn}) == 24
+
+    def gc(region):
+        return np.isin(read_bases(islands, region), list(b"GC")).mean()
+
+    away = np.mean([abs(gc(p) - gc(n)) for p, n in zip(positives, drawn, strict=True)])
+    assert away < 0.03 if match_gc else away > 0.1
+
+
+def test_a_last_free_place_is_found_and_then_no_more(tmp_path):
+    sequences = {"c": "N" * 3000 + random_bases(11, 1) + "N" * 3000}
+    with Genome(write_fasta(tmp_path / "g.fa", sequences)) as genome:
+        like = [Region("c", 10, 20, source="x.bed", line=7)]
+        rng = np.random.default_rng(0)
+        drawn = unlike_places(genome, like * 2, [], rng, match_gc=True)
+        assert sorted(region.start for region in drawn) == [3000, 3001]
+        with pytest.raises(InputError, match=r"x.bed:7: c has no place left"):
+            unlike_places(genome, like * 3, [], rng, match_gc=False)
