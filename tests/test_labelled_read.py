@@ -178,8 +178,8 @@ def test_fasta_with_a_side_table(tmp_path):
 @pytest.mark.parametrize(
     ("bed", "options"),
     [
-        ("chr1\t10\t20\ta\t0\nchr2\t5\t15\tb\t1\n", {"bed_label": "5"}),
-        ("#chrom start end kind\nchr1 10 20 0\nchr2 5 15 1\n", {"bed_label": "kind"}),
+        ("chr1\t10\t20\ta\t0\nchr2\t5\t15\tb\t1\n", {"labels": ("5",)}),
+        ("#chrom start end kind\nchr1 10 20 0\nchr2 5 15 1\n", {"labels": ("kind",)}),
         ("track x\n#chrom\tstart\tend\tLabel\nchr1\t10\t20\t0\nchr2\t5\t15\t1\n", {}),
     ],
 )
@@ -277,12 +277,12 @@ def test_one_line_for_each_bad_file(tmp_path, text, options, message):
 @pytest.mark.parametrize(
     ("bed", "options", "message"),
     [
-        ("1\t1\t5\t0\n", {"bed_label": "4"}, ":1: no contig '1' in"),
+        ("1\t1\t5\t0\n", {"labels": ("4",)}, ":1: no contig '1' in"),
         ("1\t1\t5\t0\n", {}, "did you mean 'chr1'?"),
         ("chr3\t150\t201\t0\n", {}, ":1: chr3:150-201 (0-based) is outside the contig of 200"),
-        ("chr1\t1\t5\nchr1\t9\t10\n", {"bed_label": "4"}, ":1: has 3 columns, the label"),
-        ("chr1\t1\t5\t.\n", {"bed_label": "4"}, ":1: the label is '.'"),
-        ("chr1\t1\t5\t1\n", {"bed_label": "y"}, "no column 'y' among: no '#' header"),
+        ("chr1\t1\t5\nchr1\t9\t10\n", {"labels": ("4",)}, ":1: has 3 columns, the label"),
+        ("chr1\t1\t5\t.\n", {"labels": ("4",)}, ":1: the label is '.'"),
+        ("chr1\t1\t5\t1\n", {"labels": ("y",)}, "no column 'y' among: no '#' header"),
         ("chr1\t9\t5\n", {}, ":1: end (5) <= start (9)"),
         ("chr1\t-9\t5\n", {}, ":1: start -9 is negative"),
     ],
@@ -355,7 +355,7 @@ def test_positives_only(tmp_path):
 
 def test_bases_of_a_bed_have_labels(tmp_path, genome, genome_sequences):
     text = "chr1\t100\t106\tEEEIII\t0\t-\nchr1\t100\t102\tEI\n"
-    options = ReadOptions(genome=str(genome), bed_label="4", length=3)
+    options = ReadOptions(genome=str(genome), labels=("4",), length=3)
     space = LabelSpace("per-base", ("E", "I"))
     data = read_labelled(write(tmp_path / "x.bed", text), options, space)
     assert [target.tolist() for target in data.targets] == [[0, 0, 1], [0, 1]]

@@ -1,7 +1,7 @@
 """BED and a genome in: with a label column, or positives only and negatives drawn beside them.
 
-Labels are read where a column is named, by ``bed_label`` (or ``labels``) or by a '#' header line
-with a column label, labels or target. Every other BED, whatever columns it has, lists positives.
+Labels are read where a column is named, by the option ``labels`` or by a '#' header line with a
+column label, labels or target. Every other BED, whatever columns it has, lists positives.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _class_names(
         raise InputError(
             f"has no label column, and the labels are {space.kind}",
             path=path,
-            hint="name the column with --label",
+            hint="name the column with --label-column",
         )
     return space.classes[1], space.classes[0]
 
@@ -90,7 +90,7 @@ def _label_columns(
 ) -> tuple[list[int], tuple[str, ...]]:
     """The label columns and their names; without columns where the BED has positives only."""
     header = _header(path)
-    wanted = options.labels or ((options.bed_label,) if options.bed_label else ())
+    wanted = options.labels
     if not wanted and set(own_columns(space)) <= set(header):
         wanted = own_columns(space)
     if not wanted:

@@ -21,7 +21,7 @@ from dnatk.labelled.tables import label_columns, read_table
 # What gives the label texts of the record with this header at this line.
 _Labeller = Callable[[str, int], tuple[str, ...]]
 
-_ADVICE = "write '>name label=1', or give a table of names and labels with --side-labels"
+_ADVICE = "write '>name label=1', or give a table of names and labels with --labels-from"
 
 
 def rows_of_fasta(path: str | Path, options: ReadOptions, space: LabelSpace | None) -> Rows:

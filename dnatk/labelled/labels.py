@@ -142,7 +142,7 @@ def _fit_columns(rows: Rows, space: LabelSpace) -> Rows:
             f"{len(rows.columns)} label column(s) where the task has {space.kind} "
             f"{', '.join(space.classes)}",
             path=rows.path,
-            hint="name them with --label, in that order",
+            hint="name them with --label-column, in that order",
         )
     if rows.columns == space.classes or set(rows.columns) != set(space.classes):
         return rows

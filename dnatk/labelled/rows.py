@@ -23,8 +23,8 @@ class ReadOptions:
     Attributes:
         sequence: column of the bases in a table; "" is 'sequence' or 'seq'.
         labels: label columns; () is 'label', 'labels' or 'target'. Of a table: names. Of a BED:
-            names in its '#' header, or 1-based numbers. Of a FASTA: keys in its headers (or the
-            label columns of ``side_labels``).
+            names in its '#' header, or 1-based numbers; with no such column it lists positives. Of
+            a FASTA: keys in its headers, or columns of ``side_labels``.
         kind: one of KINDS; "" is inferred (see :func:`dnatk.labelled.labels.infer_kind`).
         positive: the positive class of binary labels; "" is 1, true, positive, yes or pos, else
             the last in sorted order. Names the class of a BED that has positives only.
@@ -32,8 +32,6 @@ class ReadOptions:
         header_label: the key in FASTA headers (``key=value``); "" is explained at
             :mod:`dnatk.labelled.fasta`.
         genome: FASTA that the regions of a BED (or a table without bases) are read from.
-        bed_label: the label column of a BED, name or 1-based number. Without it, and without a
-            '#' header that names a label column, a BED holds positives only.
         length: longer sequences are cut to their middle; regions read from the genome are brought
             to this length round their middle (shorter at a contig's end; never made longer where
             each base has its label). 0 leaves them alone.
@@ -50,7 +48,6 @@ class ReadOptions:
     side_labels: str = ""
     header_label: str = ""
     genome: str = ""
-    bed_label: str = ""
     length: int = 0
     negatives: str = "gc"
     negative_ratio: float = 1.0

@@ -126,7 +126,7 @@ class _Lines:
 
 def label_columns(table: Table, options: ReadOptions, space: LabelSpace | None) -> list[int]:
     """The columns of the labels: as named, else a known task's own names, else 'label'."""
-    hint = "name yours with --label"
+    hint = "name yours with --label-column"
     if options.labels:
         return [table.need(name, hint=hint) for name in options.labels]
     own = [table.column(name) for name in own_columns(space)]
@@ -145,7 +145,7 @@ def rows_of_table(path: str | Path, options: ReadOptions, space: LabelSpace | No
     wanted = (options.sequence,) if options.sequence else ("sequence", "seq")
     sequence = table.column(*wanted)
     if sequence is None and not from_genome:
-        hint = "name yours with --sequence"
+        hint = "name yours with --sequence-column"
         if None not in place:
             hint += ", or have the bases read from --genome"
         table.need(*wanted, hint=hint)
