@@ -13,7 +13,9 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "read_embeddings": "dnatk.output.hdf5",
+    "read_predictions": "dnatk.output.predictions_hdf5",
     "embed": "dnatk.inference.embed",
+    "predict": "dnatk.inference.predict",
     "pretrain": "dnatk.training.pretrain",
     "load_encoder": "dnatk.model.loading",
     "Genome": "dnatk.genome.fasta",

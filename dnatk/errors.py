@@ -42,6 +42,10 @@ class ReferenceError_(InputError):
     """Coordinates and genome do not fit: unknown contig, or a position outside it."""
 
 
+class NoGenomeError(InputError):
+    """No genome is named anywhere; a matter of the command line, not of a file."""
+
+
 class ModelError(DnatkError):
     """A model directory, checkpoint or device cannot be used."""
 

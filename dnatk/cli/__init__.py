@@ -15,12 +15,17 @@ import sys
 import click
 
 from dnatk import __version__
-from dnatk.errors import DnatkError
+from dnatk.errors import DnatkError, NoGenomeError
 
 # name -> what it does, in one line; the module is dnatk.cli.<name>, the command object `command`.
 COMMANDS = {
     "embed": "Embed a genome, sequences or BED regions into an HDF5 file.",
+    "predict": "Score BED regions or sequences with a task.",
+    "finetune": "Train a task on labelled sequences or regions.",
+    "evaluate": "Measure a task on labelled sequences or regions.",
+    "tasks": "List, show and export tasks.",
     "pretrain": "Pre-train a DNA language model with RandomMask on FASTA.",
+    "config": "Settings that commands fall back on, such as the genome.",
 }
 
 
@@ -91,6 +96,9 @@ def main(args: list[str] | None = None) -> None:
     except (DnatkError, click.ClickException) as error:
         if debug:
             raise
+        if isinstance(error, NoGenomeError):
+            _say(str(error))
+            sys.exit(2)
         _say(f"error: {error.format_message() if hasattr(error, 'format_message') else error}")
         sys.exit(1)
     except OSError as error:

@@ -9,13 +9,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from dnatk.errors import InputError
+from dnatk.errors import InputError, NoGenomeError
 
 VARIABLE = "DNATK_GENOME"
-
-
-class NoGenomeError(InputError):
-    """No genome is named anywhere; a matter of the command line, not of a file."""
 
 
 def find_genome(given: str | None, environ: Mapping[str, str], settings: Mapping[str, str]) -> Path:

@@ -241,7 +241,7 @@ def _run(
     engine = Engine(
         scorer.encoder, scorer.tokens, scored, rc=options.rc, batch_tokens=options.batch_tokens
     )
-    label = _BaseLabeller(task) if task.kind == "per-base" else Labeller(task.shown, _limits(task))
+    label = Labeller(task.shown, task.thresholds or None)
     summary = PredictSummary()
     progress.start("predicting", total, "regions")
     try:
@@ -262,28 +262,6 @@ def _run(
     finally:
         progress.finish()
     return summary
-
-
-def _limits(task: Task) -> tuple[float, ...] | None:
-    return task.thresholds or None
-
-
-class _BaseLabeller:
-    """Per-base outputs as one row: runs of a class, as ``class*bases``, along the strand."""
-
-    def __init__(self, task: Task) -> None:
-        self._classes = task.class_names
-
-    def __call__(self, region: Region, output_BC: np.ndarray, _: object) -> Prediction:
-        chosen_B = output_BC.argmax(axis=1)
-        edges = np.flatnonzero(np.diff(chosen_B)) + 1
-        starts = [0, *edges.tolist()]
-        ends = [*edges.tolist(), len(chosen_B)]
-        runs = (
-            f"{self._classes[chosen_B[start]]}*{end - start}"
-            for start, end in zip(starts, ends, strict=True)
-        )
-        return Prediction(region, ",".join(runs), float(output_BC.max(axis=1).mean()))
 
 
 def _record_tiles(

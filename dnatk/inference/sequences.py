@@ -31,11 +31,10 @@ def row_tiles(
     A row of which nothing is left gets a status and one empty tile.
     """
     held: Tile | None = None
-    status = Status.TOO_SHORT
+    status = Status.OUT_OF_BOUNDS  # where there is no window at all
     for start, bases in windows:
         ids = tokens.encode(bases)
-        if len(ids):
-            status = Status.NO_VALID_KMER
+        status = Status.NO_VALID_KMER if len(ids) else Status.TOO_SHORT
         if not len(ids) or not tokens.valid(ids).any():
             continue
         if held is not None:

@@ -99,6 +99,12 @@ class LabelledSet:
         """(N,) bases of each sequence."""
         return np.array([len(sequence) for sequence in self.sequences], dtype=np.int64)
 
+    def flat_targets(self) -> np.ndarray:
+        """Targets as metrics take them: per-base ones (sum of L_i,), one after another."""
+        if self.space.kind != "per-base":
+            return self.targets
+        return np.concatenate([np.empty(0, np.int64), *self.targets])
+
     def class_counts(self) -> np.ndarray:
         """(C,) examples of each class (bases where per-base, ones where multilabel).
 
@@ -108,7 +114,4 @@ class LabelledSet:
             return np.zeros(self.space.n_outputs, dtype=np.int64)
         if self.space.kind == "multilabel":
             return self.targets.sum(axis=0).astype(np.int64)
-        flat = self.targets
-        if self.space.kind == "per-base":
-            flat = np.concatenate([np.empty(0, np.int64), *self.targets])
-        return np.bincount(flat, minlength=self.space.n_outputs)
+        return np.bincount(self.flat_targets(), minlength=self.space.n_outputs)

@@ -25,6 +25,27 @@ def check_output(path: str | Path, *, force: bool) -> Path:
     return path
 
 
+def check_directory(path: str | Path, *, marker: str, force: bool) -> Path:
+    """A directory to make; one that is there may be replaced by ``force`` if it holds ``marker``.
+
+    Raises:
+        OutputError: it exists, holds something else, or cannot be made.
+    """
+    path = Path(path)
+    if path.exists() or path.is_symlink():
+        if not force:
+            raise OutputError("exists already", path=path, hint="--force replaces it")
+        if not (path / marker).exists():
+            raise OutputError(f"has no {marker}, so it is not replaced", path=path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot be made: {error.strerror}", path=path.parent) from None
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"its directory {path.parent} may not be written", path=path)
+    return path
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A name to write to, which becomes ``path`` on success and is removed on any failure."""

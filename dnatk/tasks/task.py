@@ -112,6 +112,12 @@ class Task:
 
         return probabilities(logits_NC, self.kind, self.temperature)
 
+    def limits(self) -> float | np.ndarray | None:
+        """The thresholds as metrics take them."""
+        if not self.thresholds:
+            return None
+        return np.array(self.thresholds) if self.kind == "multilabel" else self.thresholds[0]
+
     def write(self) -> None:
         """Write task.json."""
         content = {"format": FORMAT, "format_version": FORMAT_VERSION, "dnatk": __version__}

@@ -58,14 +58,16 @@ def _summary(task: Task) -> list[str]:
 def _measured(task: Task) -> str:
     parts = [name for name in ("dev", "test", "test_unleaked") if name in task.metrics]
     rows = [["metric", *parts], ["---"] * (1 + len(parts))]
-    for metric in metrics_of(task.kind):
-        rows.append([metric, *(_cell(task.metrics[part].get(metric)) for part in parts)])
+    rows += [
+        [metric, *(_cell(task.metrics[part].get(metric)) for part in parts)]
+        for metric in metrics_of(task.kind)
+    ]
     seeds = task.details.get("seeds", {})
     text = _table(rows)
     if len(seeds) > 1:
         rows = [["metric", *parts], ["---"] * (1 + len(parts))]
         for metric in metrics_of(task.kind):
-            cells = [[run[part][metric] for run in seeds.values() if part in run] for part in parts]
+            cells = [[run[p][metric] for run in seeds.values() if p in run] for p in parts]
             rows.append(
                 [metric, *(f"{mean(c):.4f} ± {stdev(c):.4f}" if len(c) > 1 else "" for c in cells)]
             )
@@ -73,6 +75,8 @@ def _measured(task: Task) -> str:
             f"\n\nSeed {task.details['seed']} is kept, the best on dev. Over {len(seeds)} seeds "
             f"({', '.join(seeds)}), mean ± sd:\n\n{_table(rows)}"
         )
+    if "test_unleaked" in parts:
+        text += "\n\ntest_unleaked leaves out the test sequences that stand in train."
     return text + "\n\nIntervals are 95 % percentile bootstrap over examples."
 
 

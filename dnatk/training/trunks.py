@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,14 +87,13 @@ class Trunk:
 
             torch.manual_seed(seed)
             targets = ["query", "key", "value", "dense"] if self.reference.native else "all-linear"
-            module.model = get_peft_model(
-                module.model,
-                LoraConfig(
-                    r=self.config.lora_r,
-                    lora_alpha=self.config.lora_alpha,
-                    target_modules=targets,
-                ),
+            adapter = LoraConfig(
+                r=self.config.lora_r, lora_alpha=self.config.lora_alpha, target_modules=targets
             )
+            with warnings.catch_warnings():
+                # peft still asks transformers for an attribute by its old name.
+                warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
+                module.model = get_peft_model(module.model, adapter)
         return module
 
     def write(self, model: TaskModel, directory: Path) -> None:
@@ -108,7 +108,7 @@ class Trunk:
         if self.config.method == "lora":
             for adapter in network.peft_config.values():
                 adapter.base_model_name_or_path = self.reference.name
-            network.save_pretrained(directory)
+            network.save_pretrained(directory, save_embedding_layers=False)
             (directory / "README.md").unlink(missing_ok=True)  # peft's; dnatk writes its own
             return
         network.save_pretrained(directory)

@@ -1,0 +1,84 @@
+"""``dnatk evaluate``."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import click
+
+from dnatk.cli.finetune import metrics_table
+from dnatk.cli.labelled import labelled_options, read_options
+from dnatk.cli.options import device_option, precision_option, threads_option
+
+
+@click.command("evaluate", short_help="Measure a task on labelled sequences or regions.")
+@click.argument("task", metavar="TASK")
+@click.argument("data", metavar="DATA")
+@labelled_options
+@click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of a table.")
+@click.option(
+    "--resamples",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Bootstrap resamples behind the intervals.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="Of the resamples."
+)
+@device_option
+@precision_option
+@threads_option
+@click.pass_obj
+def command(console, task, data, as_json, resamples, seed, device, precision, threads, **options):
+    """Measure a task on labelled sequences or regions.
+
+    TASK is a task's name or directory, DATA as dnatk finetune reads it, its labels those of the
+    task. Class tasks get accuracy, F1, MCC, AUROC, AUPRC, Brier, ECE and log loss, values Pearson,
+    Spearman, R2 and MSE, with 95 % bootstrap intervals.
+
+    \b
+    Example:
+      dnatk evaluate promoter test.csv.gz
+      dnatk evaluate task peaks.bed --genome genome.fa --json
+    """
+    from dataclasses import asdict
+
+    from dnatk.inference.evaluate import evaluate, read_for_task
+    from dnatk.model.placement import set_threads
+    from dnatk.tasks.registry import find_task
+    from dnatk.tasks.scorer import load_scorer
+
+    set_threads(threads)
+    found = find_task(task)
+    labelled = read_for_task(data, found, read_options(kind=found.kind, seed=seed, **options))
+    with console.progress() as progress:
+        result = evaluate(
+            load_scorer(found, device=device, precision=precision),
+            labelled,
+            resamples=resamples,
+            seed=seed,
+            progress=progress,
+        )
+    if as_json:
+        metrics = {
+            name: {k: None if math.isnan(v) else v for k, v in asdict(estimate).items()}
+            for name, estimate in result.metrics.items()
+        }
+        facts = {
+            "task": found.name,
+            "task_sha256": found.sha256(),
+            "data": data,
+            "examples": result.examples,
+            "unscored": result.unscored,
+            "metrics": metrics,
+        }
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        click.echo(metrics_table({k: asdict(v) for k, v in result.metrics.items()}))
+        console.say(f"{result.examples} examples, 95 % bootstrap intervals")
+    if result.unscored:
+        console.say(f"{result.unscored} example(s) left out: no k-mer free of N")
+    for note in result.notes:
+        console.say(note)

@@ -1,0 +1,293 @@
+"""``dnatk finetune``."""
+
+from __future__ import annotations
+
+import click
+
+from dnatk.cli.labelled import aligned, labelled_options, read_options
+from dnatk.cli.options import device_option, precision_option, threads_option
+
+
+@click.command("finetune", short_help="Train a task on labelled sequences or regions.")
+@click.argument("data", metavar="DATA")
+@click.option("-o", "--output", required=True, metavar="DIR", help="Task directory to write.")
+@click.option("--dev", metavar="FILE", help="Labelled data to choose by, instead of a split.")
+@click.option("--test", metavar="FILE", help="Labelled data to measure on, instead of a split.")
+@click.option(
+    "--split",
+    type=click.Choice(["auto", "random", "chromosome"]),
+    default="auto",
+    show_default=True,
+    help="How DATA is split; auto is by chromosome where coordinates are known.",
+)
+@click.option(
+    "--dev-share",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Share of DATA that becomes dev, where there is no --dev.",
+)
+@click.option(
+    "--test-share",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Share of DATA that becomes test, where there is no --test.",
+)
+@click.option(
+    "--dev-contig", "dev_contigs", multiple=True, metavar="CONTIG", help="This contig is dev."
+)
+@click.option(
+    "--test-contig", "test_contigs", multiple=True, metavar="CONTIG", help="This contig is test."
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["binary", "multiclass", "multilabel", "regression", "per-base"]),
+    help="What the labels are.  [default: told by the labels]",
+)
+@click.option(
+    "--positive",
+    default="",
+    metavar="LABEL",
+    help="The positive class of binary labels.  [default: 1, true, positive, yes, or the last]",
+)
+@click.option(
+    "--length",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="BASES",
+    help="Task length; longer sequences are cut to their middle.  [default: the longest sequence]",
+)
+@labelled_options
+@click.option("--strict", is_flag=True, help="Stop if the data check finds a flaw.")
+@click.option(
+    "--drop-leaks", is_flag=True, help="Take dev and test sequences (either strand) out of train."
+)
+@click.option(
+    "--model",
+    default="dnatk-small",
+    show_default=True,
+    metavar="DIR|NAME",
+    help="The trunk: an installed model, a directory, or a transformers model of a hub.",
+)
+@click.option("--trust-remote-code", is_flag=True, help="Run a hub model's own code.")
+@click.option("--revision", default="", metavar="SHA", help="The commit of a hub model.")
+@click.option(
+    "--method",
+    type=click.Choice(["full", "lora", "probe"]),
+    default="lora",
+    show_default=True,
+    help="Train all weights, small adapters, or a linear head on the frozen trunk.",
+)
+@click.option(
+    "--pool",
+    type=click.Choice(["mean", "max", "cls", "all"]),
+    default="mean",
+    show_default=True,
+    help="How tokens become one vector for the head; all is the three side by side.",
+)
+@click.option(
+    "--epochs",
+    type=click.FloatRange(min=0, min_open=True),
+    default=4,
+    show_default=True,
+    help="Passes over the training data.",
+)
+@click.option("--max-steps", type=click.IntRange(min=1), help="Stop after so many steps.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Sequences of one step, over all GPUs.",
+)
+@click.option(
+    "--lr",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Peak learning rate.  [default: 3e-4 full, 1e-3 lora]",
+)
+@click.option(
+    "--layer-decay",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Factor on the learning rate from each layer to the one below.",
+)
+@click.option("--lora-r", type=click.IntRange(min=1), default=16, show_default=True, help="Rank.")
+@click.option(
+    "--class-weights",
+    type=click.Choice(["none", "balanced"]),
+    default="none",
+    show_default=True,
+    help="Weigh classes by the inverse of their frequency.",
+)
+@click.option("--rc-augment", is_flag=True, help="Train on random strands.")
+@click.option(
+    "--metric",
+    default="",
+    metavar="NAME",
+    help="Chooses checkpoint and seed on dev.  [default: mcc, auroc (multilabel) or pearson]",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Stop after so many looks at dev without a better metric.",
+)
+@click.option(
+    "--threshold",
+    type=click.Choice(["0.5", "mcc", "f1"]),
+    default="0.5",
+    show_default=True,
+    help="Where a probability becomes a label: 0.5, or the best of dev by mcc or f1.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Runs; the best on dev is kept, mean and sd of all are told.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="The first."
+)
+@click.option("--name", default="", help="Of the task.  [default: the directory's]")
+@click.option("--description", default="", help="For the task's card.")
+@click.option(
+    "--class-names",
+    default="",
+    metavar="A,B,..",
+    help="Classes in words, in the order of the labels.  [default: the labels]",
+)
+@click.option(
+    "--fit",
+    default="tile",
+    show_default=True,
+    metavar="tile|center|tss:A,B",
+    help="How predict brings regions to the task's length, unless told otherwise.",
+)
+@click.option(
+    "--combine",
+    type=click.Choice(["mean", "max"]),
+    default="mean",
+    show_default=True,
+    help="How predict combines the windows of a region, unless told otherwise.",
+)
+@click.option(
+    "--rc",
+    type=click.Choice(["none", "average"]),
+    default="none",
+    show_default=True,
+    help="Whether scores are averaged over both strands.",
+)
+@click.option("--stranded", is_flag=True, help="Regions without a strand cannot be scored.")
+@click.option("--force", is_flag=True, help="Replace the task directory.")
+@device_option
+@precision_option
+@threads_option
+@click.pass_obj
+def command(
+    console, data, output, dev, test, split, dev_share, test_share, dev_contigs, test_contigs,
+    kind, positive, length, strict, drop_leaks, name, description, class_names, fit, combine, rc,
+    stranded, force, device, threads, max_steps, lr, sequence_column, label_columns, labels_from,
+    header_label, genome, negatives, negative_ratio, **options,
+):  # fmt: skip
+    """Train a task on labelled sequences or regions.
+
+    DATA is a CSV or TSV table with the columns sequence and label, a FASTA with labels in its
+    headers or in --labels-from, or a BED with --genome (with --label-column, or positives only).
+    What is not given by --dev and --test is split off. The data are checked first. DIR receives
+    the task: weights, card, plots; dnatk evaluate and dnatk predict read it.
+
+    \b
+    Example:
+      dnatk finetune train.csv --dev dev.csv --test test.csv -o task
+      dnatk finetune peaks.bed --genome genome.fa --length 300 -o peaks --seeds 3
+      dnatk predict --task task regions.bed --genome genome.fa
+    """
+    from pathlib import Path
+
+    from dnatk.errors import InputError
+    from dnatk.inference.fit import Fit
+    from dnatk.labelled.prepare import Files, Splitting, read_sets
+    from dnatk.model.placement import set_threads
+
+    if (dev and dev_contigs) or (test and test_contigs):
+        raise click.UsageError("a file and a contig for the same split exclude each other.")
+    if length and fit.startswith("tss"):
+        Fit.parse(fit, length)
+    sets, report, dropped = read_sets(
+        Files(data, dev, test),
+        read_options(
+            sequence_column=sequence_column,
+            label_columns=label_columns,
+            labels_from=labels_from,
+            header_label=header_label,
+            genome=genome,
+            negatives=negatives,
+            negative_ratio=negative_ratio,
+            kind=kind or "",
+            positive=positive,
+            length=length or 0,
+            seed=options["seed"],
+        ),
+        Splitting(split, dev_share, test_share, dev_contigs, test_contigs, options["seed"]),
+        drop=drop_leaks,
+    )
+    console.say(aligned(report.header, report.rows))
+    for flaw in report.flaws:
+        console.say(f"check: {flaw}")
+    if dropped:
+        console.say(f"{dropped} training sequence(s) that stand in dev or test dropped")
+    if strict and report.flaws:
+        raise InputError(
+            f"the data check found {len(report.flaws)} flaw(s)",
+            path=data,
+            hint="listed above; --drop-leaks removes leaks, without --strict they are only told",
+        )
+
+    from dnatk.training.finetune import TaskChoices, finetune
+    from dnatk.training.finetune_config import FinetuneConfig
+
+    set_threads(threads)
+    config = FinetuneConfig(max_steps=max_steps or 0, lr=lr or 0.0, **options)
+    choices = TaskChoices(
+        name=name or Path(output).resolve().name,
+        description=description,
+        class_names=tuple(filter(None, (part.strip() for part in class_names.split(",")))),
+        length=length or 0,
+        fit=fit,
+        combine=combine,
+        rc=rc,
+        stranded=stranded,
+    )
+    with console.progress() as progress:
+        task = finetune(
+            config, sets, output, choices=choices, device=device, force=force, progress=progress
+        )
+    part = "test" if "test" in task.metrics else "dev"
+    console.say(f"task in {output}; on {part}:")
+    console.say(metrics_table(task.metrics[part]))
+    if len(task.details["seeds"]) > 1:
+        console.say(f"seed {task.details['seed']} is kept; {seeds_line(task, part)}")
+
+
+def metrics_table(metrics: dict[str, dict[str, float]]) -> str:
+    """Metrics with their intervals, aligned."""
+    rows = []
+    for name, estimate in metrics.items():
+        interval = ""
+        if "low" in estimate:
+            interval = f"{estimate['low']:.4f} to {estimate['high']:.4f}"
+        rows.append((name, f"{estimate['value']:.4f}", interval))
+    return aligned(("metric", "value", "95 % interval"), rows)
+
+
+def seeds_line(task, part: str) -> str:
+    """Mean and sd of the metric that chose, over the seeds."""
+    from statistics import mean, stdev
+
+    metric = task.details["config"]["metric"]
+    values = [run[part][metric] for run in task.details["seeds"].values()]
+    return f"{part} {metric} over {len(values)} seeds {mean(values):.4f} ± {stdev(values):.4f}"

@@ -1,0 +1,109 @@
+"""What finetune and evaluate share: options of labelled data, and tables on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import click
+
+_OPTIONS = (
+    click.option(
+        "--sequence-column",
+        default="",
+        metavar="NAME",
+        help="Column of the bases in a table.  [default: sequence or seq]",
+    ),
+    click.option(
+        "--label-column",
+        "label_columns",
+        multiple=True,
+        metavar="NAME",
+        help="Column of the labels (of a BED, a name or a number from 1); repeat it for several "
+        "labels or targets.  [default: label]",
+    ),
+    click.option(
+        "--labels-from",
+        default="",
+        metavar="TABLE",
+        help="CSV or TSV with a name and a label for each FASTA record.",
+    ),
+    click.option(
+        "--header-label",
+        default="",
+        metavar="KEY",
+        help="Key of the label in FASTA headers (KEY=value).",
+    ),
+    click.option(
+        "--genome", default="", metavar="FASTA", help="What the regions of a BED are read from."
+    ),
+    click.option(
+        "--negatives",
+        type=click.Choice(["gc", "dinucleotide", "random"]),
+        default="gc",
+        show_default=True,
+        help="For a BED of positives only: negatives from other places of like length and GC, "
+        "shuffled copies with the same dinucleotides, or any other places.",
+    ),
+    click.option(
+        "--negative-ratio",
+        type=click.FloatRange(min=0, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Negatives to a positive.",
+    ),
+)
+
+
+def labelled_options(command: Callable) -> Callable:
+    """The options of labelled files."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_options(
+    *,
+    sequence_column: str,
+    label_columns: tuple[str, ...],
+    labels_from: str,
+    header_label: str,
+    genome: str,
+    negatives: str,
+    negative_ratio: float,
+    kind: str = "",
+    positive: str = "",
+    length: int = 0,
+    seed: int = 42,
+):
+    """The :class:`ReadOptions` of these options."""
+    from dnatk.labelled.read import ReadOptions
+
+    return ReadOptions(
+        sequence=sequence_column,
+        labels=label_columns,
+        side_labels=labels_from,
+        header_label=header_label,
+        genome=genome,
+        negatives=negatives,
+        negative_ratio=negative_ratio,
+        kind=kind,
+        positive=positive,
+        length=length,
+        seed=seed,
+    )
+
+
+def aligned(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] | None = None
+) -> str:
+    """A table in plain text; columns named in ``right`` (None: all but the first) to the right."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    to_right = [name in (header[1:] if right is None else right) for name in header]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if turn else cell.ljust(width)
+            for cell, width, turn in zip(line, widths, to_right, strict=True)
+        ).rstrip()
+        for line in lines
+    )

@@ -1,0 +1,118 @@
+"""``dnatk predict``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+import click
+
+from dnatk.cli.options import device_option, precision_option, threads_option
+
+
+@click.command("predict", short_help="Score BED regions or sequences with a task.")
+@click.argument("source", metavar="BED|FASTA")
+@click.option("--task", required=True, metavar="NAME|DIR", help="A task, see dnatk tasks.")
+@click.option(
+    "-o", "--output", default="-", metavar="FILE", help="Where to write.  [default: stdout]"
+)
+@click.option(
+    "--genome",
+    metavar="FASTA|NAME",
+    help="What the regions are read from.  [default: DNATK_GENOME, or dnatk config set genome]",
+)
+@click.option(
+    "--format",
+    type=click.Choice(["bed", "tsv", "jsonl"]),
+    help="[default: bed for BED, tsv for FASTA]",
+)
+@click.option("--probabilities", is_flag=True, help="Add a column for each class.")
+@click.option("--h5", metavar="FILE", help="Write an HDF5 file too.")
+@click.option("--embeddings", is_flag=True, help="Put the regions' vectors into --h5.")
+@click.option(
+    "--fit",
+    default="",
+    metavar="tile|center|tss:A,B",
+    help="How a region is brought to the task's length: in windows half a length apart, by its "
+    "middle, or A to B round its 5' end. Shorter regions are extended.  [default: the task's]",
+)
+@click.option(
+    "--combine",
+    type=click.Choice(["mean", "max", "tiles"]),
+    help="What becomes of a region's windows; tiles gives a row for each.  [default: the task's]",
+)
+@click.option(
+    "--rc",
+    type=click.Choice(["none", "average"]),
+    help="Average with the other strand.  [default: the task's]",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["na", "fail"]),
+    default="na",
+    show_default=True,
+    help="At a region that cannot be scored: write an NA row with a note, or stop.",
+)
+@click.option("--ignore-strand", is_flag=True, help="Read regions without a strand forward.")
+@click.option("--no-header", is_flag=True, help="Leave the # line out.")
+@click.option("--no-provenance", is_flag=True, help="Leave the ##dnatk lines out.")
+@click.option("--force", is_flag=True, help="Overwrite the output.")
+@device_option
+@precision_option
+@threads_option
+@click.option(
+    "--batch-tokens",
+    type=click.IntRange(min=1),
+    help="Tokens in one pass through the model.  [default: 4096 on a CPU, 131072 on a GPU]",
+)
+@click.pass_obj
+def command(
+    console, source, task, output, genome, h5, combine, rc, no_header, no_provenance, force,
+    threads, format, **options,
+):  # fmt: skip
+    """Score BED regions or sequences with a task; a row out for each row in, in its order.
+
+    The input is BED or FASTA, told by its content, or - for stdin. BED columns are kept as they
+    are, then come label, score and note; score is the calibrated probability of the positive (or
+    of the chosen) class, or the value. Rows that cannot be scored are NA, with the reason in note.
+    BED is 0-based half-open; "-" regions are read as the reverse complement.
+
+    \b
+    Example:
+      dnatk predict --task promoter regions.bed --genome genome.fa
+      bedtools slop -b 100 -i tss.bed -g sizes | dnatk predict --task promoter - -o out.bed
+      dnatk predict --task splice-site sequences.fa --probabilities --format jsonl
+    """
+    if options["embeddings"] and h5 is None:
+        raise click.UsageError("--embeddings go into the file of --h5.")
+
+    from dnatk.inference.predict import PredictOptions, predict
+    from dnatk.model.placement import set_threads
+    from dnatk.output.hdf5 import Status
+
+    set_threads(threads)
+    # The same bytes everywhere, whatever the locale.
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    with console.progress() as progress:
+        summary = predict(
+            source,
+            sys.stdout if output == "-" else output,
+            task=task,
+            genome=genome,
+            h5=h5,
+            options=PredictOptions(
+                combine=combine or "",
+                rc=rc or "",
+                format=format or "",
+                header=not no_header,
+                provenance=not no_provenance,
+                **options,
+            ),
+            force=force,
+            command=shlex.join(["dnatk", *sys.argv[1:]]),
+            progress=progress,
+        )
+    counts = [f"{summary.rows} rows"]
+    counts += [f"{n} NA ({Status(s).note.replace('_', ' ')})" for s, n in summary.unscored.items()]
+    if output != "-" or summary.unscored:
+        console.say(f"{'stdout' if output == '-' else output}: {', '.join(counts)}")

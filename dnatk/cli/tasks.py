@@ -1,0 +1,94 @@
+"""``dnatk tasks``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from dnatk.cli.labelled import aligned
+
+
+@click.group("tasks", invoke_without_command=True, short_help="List, show and export tasks.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+@click.pass_context
+def command(ctx, as_json):
+    """List the tasks that predict and evaluate know by name: bundled ones and your own.
+
+    Your own are the directories under ~/.local/share/dnatk/tasks ($XDG_DATA_HOME); any other task
+    directory is named by its path.
+
+    \b
+    Example:
+      dnatk tasks
+      dnatk tasks show promoter
+      dnatk tasks export promoter promoter-task
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from dnatk.tasks.registry import BUNDLED, known_tasks
+    from dnatk.tasks.task import Task
+
+    rows, facts = [], []
+    for name, directory in sorted(known_tasks().items()):
+        task = Task.read(directory)
+        part = "test" if "test" in task.metrics else "dev"
+        metric = task.details["config"]["metric"]
+        value = task.metrics[part][metric]["value"]
+        origin = "bundled" if directory.parent == BUNDLED else "yours"
+        measured = f"{part} {metric} {value:.3f}"
+        rows.append((name, task.kind, f"{task.length} bp", measured, origin, task.description))
+        facts.append(
+            {
+                "name": name,
+                "kind": task.kind,
+                "classes": task.class_names,
+                "length": task.length,
+                "origin": origin,
+                "directory": str(directory),
+                "metrics": task.metrics,
+                "description": task.description,
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        header = ("name", "kind", "length", "measured", "origin", "description")
+        click.echo(aligned(header, rows, right=("length",)))
+
+
+@command.command("show", short_help="Print a task's card.")
+@click.argument("task", metavar="NAME|DIR")
+def show(task):
+    """Print the card of a task: what it is, how good, trained on what.
+
+    \b
+    Example:
+      dnatk tasks show promoter
+    """
+    from dnatk.tasks.registry import find_task
+
+    found = find_task(task)
+    card = found.directory / "README.md"
+    text = card.read_text() if card.exists() else f"# {found.name}\n"
+    click.echo(f"{text.rstrip()}\n\nIn {found.directory}")
+
+
+@command.command("export", short_help="Copy a task with its trunk, to run anywhere.")
+@click.argument("task", metavar="NAME|DIR")
+@click.argument("directory", metavar="NEW_DIR")
+@click.option("--force", is_flag=True, help="Replace NEW_DIR if it holds a task.")
+@click.pass_obj
+def export(console, task, directory, force):
+    """Copy a task into NEW_DIR together with the model it stands on.
+
+    \b
+    Example:
+      dnatk tasks export promoter promoter-task
+      dnatk predict --task promoter-task regions.bed --genome genome.fa
+    """
+    from dnatk.tasks.export import export_task
+    from dnatk.tasks.registry import find_task
+
+    target = export_task(find_task(task), directory, force=force)
+    console.say(f"task and model in {target}")

@@ -1,0 +1,92 @@
+"""``dnatk evaluate``: a task's scores of labelled data, measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnatk.errors import InputError
+from dnatk.inference.sequences import score_sequences
+from dnatk.labelled.dataset import LabelledSet, LabelSpace
+from dnatk.labelled.read import ReadOptions, read_labelled
+from dnatk.progress import Progress
+from dnatk.tasks.scorer import Scorer
+from dnatk.tasks.task import Task
+from dnatk.training.metrics import Estimate, score_with_intervals, undefined
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out.
+
+    Attributes:
+        metrics: name -> value and bootstrap interval.
+        examples: scored; ``unscored`` had no k-mer free of N and count for nothing.
+        notes: why a metric is undefined.
+    """
+
+    metrics: dict[str, Estimate]
+    examples: int
+    unscored: int
+    notes: list[str]
+
+
+def read_for_task(path: str, task: Task, options: ReadOptions) -> LabelledSet:
+    """Labelled data whose labels are the task's, by its own names or by those in words.
+
+    Raises:
+        InputError: as :func:`read_labelled`; an unknown class names those of the task.
+    """
+    try:
+        return read_labelled(path, options, task.space)
+    except InputError:
+        if task.class_names == task.classes:
+            raise
+        try:
+            data = read_labelled(path, options, LabelSpace(task.kind, task.class_names))
+        except InputError:
+            data = None
+        if data is None:
+            raise
+        return data
+
+
+def evaluate(
+    scorer: Scorer,
+    data: LabelledSet,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    batch_tokens: int | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score ``data`` and measure; intervals are 95 % percentile bootstrap over examples."""
+    task = scorer.task
+    outputs = score_sequences(scorer, data.sequences, batch_tokens=batch_tokens, progress=progress)
+    scored = [i for i, output in enumerate(outputs) if output is not None]
+    if not scored:
+        raise InputError("nothing could be scored: no k-mer free of N", path=data.path)
+    targets, output_NC, groups = targets_and_outputs(
+        data.take(scored), [outputs[i] for i in scored]
+    )
+    metrics = score_with_intervals(
+        task.space,
+        targets,
+        output_NC,
+        thresholds=task.limits(),
+        group_N=groups,
+        resamples=resamples,
+        seed=seed,
+    )
+    return Evaluation(metrics, len(scored), len(data) - len(scored), undefined(task.space, targets))
+
+
+def targets_and_outputs(
+    data: LabelledSet, outputs: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Targets and outputs as metrics take them, and the groups that are resampled together."""
+    if data.space.kind != "per-base":
+        return data.targets, np.stack(outputs), None
+    groups = np.repeat(np.arange(len(data)), data.lengths())
+    return np.concatenate(data.targets), np.concatenate(outputs), groups

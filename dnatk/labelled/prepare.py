@@ -1,0 +1,75 @@
+"""Files to the sets of a run: read, split, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dnatk.errors import InputError
+from dnatk.genome.bed import read_bed
+from dnatk.labelled.dataset import LabelledSet
+from dnatk.labelled.doctor import Report, drop_leaks, examine
+from dnatk.labelled.read import ReadOptions, content_kind, read_labelled
+from dnatk.labelled.splits import split_set
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the user names: data, and where given dev and test."""
+
+    data: str
+    dev: str | None = None
+    test: str | None = None
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """How data without files of their own become dev and test; see :func:`split_set`."""
+
+    how: str = "auto"
+    dev: float = 0.1
+    test: float = 0.1
+    dev_contigs: tuple[str, ...] = ()
+    test_contigs: tuple[str, ...] = ()
+    seed: int = 42
+
+
+def read_sets(
+    files: Files, options: ReadOptions, splitting: Splitting, *, drop: bool = False
+) -> tuple[dict[str, LabelledSet], Report, int]:
+    """({"train", "dev", perhaps "test"}, what the check found, training sequences dropped).
+
+    The report is of the data as they came; ``drop`` then removes leaks.
+    """
+    others = {name: path for name, path in (("dev", files.dev), ("test", files.test)) if path}
+    # Negatives drawn for one file keep clear of the others: their positives, and what was drawn.
+    known = [r for path in others.values() if content_kind(path) == "bed" for r in read_bed(path)]
+    data = read_labelled(files.data, options, avoid=known)
+    known += data.regions or ()
+    sets = {}
+    for name, path in others.items():
+        sets[name] = read_labelled(path, options, data.space, avoid=known)
+        known += sets[name].regions or ()
+    if set(sets) == {"dev", "test"}:
+        sets = {"train": data, **sets}
+    else:
+        wanted = {name: name not in sets for name in ("dev", "test")}
+        if wanted["dev"] and not (splitting.dev or splitting.dev_contigs):
+            raise InputError("there is no dev set", hint="--dev FILE, or a --dev-share above 0")
+        parts = split_set(
+            data,
+            splitting.how,
+            splitting.dev if wanted["dev"] else 0.0,
+            splitting.test if wanted["test"] else 0.0,
+            splitting.seed,
+            splitting.dev_contigs if wanted["dev"] else (),
+            splitting.test_contigs if wanted["test"] else (),
+        )
+        sets = {**parts, **sets}
+    sets = {name: sets[name] for name in ("train", "dev", "test") if name in sets}
+    report = examine(sets)
+    if not drop:
+        return sets, report, 0
+    sets, dropped = drop_leaks(sets)
+    if not len(sets["train"]):
+        raise InputError("nothing is left to train on", path=files.data)
+    return sets, report, dropped

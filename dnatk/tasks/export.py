@@ -1,0 +1,57 @@
+"""A task with its trunk in one directory, which needs nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from dnatk.errors import ModelError
+from dnatk.model.loading import read_model
+from dnatk.output.files import check_directory
+from dnatk.tasks.scorer import load_scorer
+from dnatk.tasks.task import TASK_FILE, TRUNK_DIRECTORY, Task
+
+# What a model directory needs; checkpoints and logs stay where they are.
+_MODEL_FILES = (
+    "config.json",
+    "dnatk.json",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
+
+
+def export_task(task: Task, directory: str | Path, *, force: bool = False) -> Path:
+    """Copy ``task`` and its trunk to ``directory``, which appears whole or not at all.
+
+    Raises:
+        ModelError: the trunk is missing, or a model of a hub (which has its own address).
+        OutputError: the directory exists, or cannot be written.
+    """
+    if not task.trunk.native and task.method != "full":
+        raise ModelError(
+            f"stands on '{task.trunk.name}', which dnatk does not copy",
+            path=task.directory,
+            hint="copy the task directory itself; the model is read from where it is",
+        )
+    load_scorer(task, device="cpu", precision="fp32")  # a broken task is not worth copying
+    target = check_directory(directory, marker=TASK_FILE, force=force)
+    staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        shutil.copytree(task.directory, staging)
+        if task.method != "full":
+            source = read_model(task.trunk_directory()).directory
+            trunk = staging / TRUNK_DIRECTORY
+            trunk.mkdir(exist_ok=True)
+            for name in _MODEL_FILES:
+                if (source / name).exists():
+                    shutil.copyfile(source / name, trunk / name)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return target

@@ -1,0 +1,369 @@
+"""One seed of a fine-tuning run, from weights to a measured task in a directory.
+
+Shapes: N examples, C outputs, P pooled.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import EarlyStoppingCallback
+
+from dnatk import __version__
+from dnatk.errors import TrainingError
+from dnatk.genome.fasta import sha256
+from dnatk.inference.sequences import pooled_sequences, score_sequences
+from dnatk.labelled.dataset import LabelledSet
+from dnatk.model.heads import Head, HeadConfig
+from dnatk.model.placement import resolve_device, resolve_precision
+from dnatk.progress import Progress
+from dnatk.tasks.scorer import load_scorer
+from dnatk.tasks.task import Task
+from dnatk.training.calibration import best_threshold, fit_temperature
+from dnatk.training.card import write_card
+from dnatk.training.finetune_config import FinetuneConfig
+from dnatk.training.linear_probe import fit_probe
+from dnatk.training.metrics import (
+    HIGHER_IS_BETTER,
+    score,
+    score_with_intervals,
+)
+from dnatk.training.report import draw_plots
+from dnatk.training.task_model import TaskModel
+from dnatk.training.task_trainer import EncodedSet, History, TaskTrainer
+from dnatk.training.trainer import training_arguments
+from dnatk.training.trunks import Trunk
+
+log = logging.getLogger(__name__)
+
+METRICS_FILE = "metrics.jsonl"
+_RESTARTS = 2
+_RESTART_STEP = 1000
+
+
+@dataclass(frozen=True)
+class TaskChoices:
+    """What a task says of itself, and how it treats regions; see :class:`Task`.
+
+    Attributes:
+        length: L; 0: the longest training sequence.
+        class_names: in words, in the order of the classes; (): as in the data.
+    """
+
+    name: str = ""
+    description: str = ""
+    class_names: tuple[str, ...] = ()
+    length: int = 0
+    fit: str = "tile"
+    combine: str = "mean"
+    rc: str = "none"
+    stranded: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed's finished task, in a directory of its own.
+
+    Attributes:
+        logits: set -> (N, C), as the written task gives them.
+        scores: set -> metric -> value.
+        history: what the training logged.
+    """
+
+    seed: int
+    task: Task
+    logits: dict[str, np.ndarray]
+    scores: dict[str, dict[str, float]]
+    history: list[dict]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What all seeds of a run share.
+
+    Attributes:
+        leaked_N: (N,) bool, test sequences that stand in train too; None: no test set.
+    """
+
+    config: FinetuneConfig
+    sets: Mapping[str, LabelledSet]
+    trunk: Trunk
+    choices: TaskChoices
+    length: int
+    device: str
+    progress: Progress
+    leaked_N: np.ndarray | None = None
+
+    def run(self, seed: int, staging: Path) -> Run:
+        """Train one seed; a run that predicts one class for all is started again.
+
+        Raises:
+            TrainingError: it does so whatever the seed.
+        """
+        for restart in range(_RESTARTS + 1):
+            actual = seed + restart * _RESTART_STEP
+            directory = staging / f"seed-{actual}"
+            directory.mkdir()
+            task, history = self._train(actual, directory)
+            # Measured by what users will run: the task as written, in dnatk's own encoder.
+            dev_NC = self._logits(task, "dev")
+            same = _collapsed(self.sets["dev"], dev_NC)
+            if same is None:
+                return self._measured(actual, task, dev_NC, history)
+            log.warning("seed %d collapsed: %s", actual, same)
+            shutil.rmtree(directory)
+        raise TrainingError(
+            f"{same}, with {_RESTARTS + 1} seeds",
+            hint="lower --lr, try --class-weights balanced, and look at the labels",
+        )
+
+    def _train(self, seed: int, directory: Path) -> tuple[Task, list[dict]]:
+        """(uncalibrated task, history) of one seed; the weights lie in ``directory``."""
+        space = self.sets["train"].space
+        probe = self.config.method == "probe" and space.kind != "per-base"
+        head = HeadConfig(
+            hidden=self.trunk.hidden,
+            outputs=space.n_outputs,
+            pool=self.config.pool,
+            dense=self.config.dense and self.config.method != "probe",
+            per_base=space.kind == "per-base",
+            k=self.trunk.reference.k or 1,
+            kmer_stride=self.trunk.reference.kmer_stride or 1,
+        )
+        torch.manual_seed(seed)
+        mean_C, scale_C = self._target_scale()
+        model = TaskModel(
+            self.trunk.module(seed),
+            Head(head, self.config.dropout),
+            space.kind,
+            self._class_weights(),
+        )
+        task = Task(
+            directory=directory,
+            name=self.choices.name,
+            kind=space.kind,
+            classes=space.classes,
+            class_names=self.choices.class_names or space.classes,
+            method=self.config.method,
+            trunk=self.trunk.reference,
+            head=head.as_dict(),
+            length=self.length,
+            fit=self.choices.fit,
+            combine=self.choices.combine,
+            rc=self.choices.rc,
+            stranded=self.choices.stranded,
+            target_mean=tuple(mean_C.tolist()),
+            target_scale=tuple(scale_C.tolist()),
+            description=self.choices.description,
+        )
+        _ = task.shown  # names that do not fit the classes fail before hours of training
+        history = [] if probe else self._fit(task, model, seed)
+        self.trunk.write(model, directory)
+        task = replace(task, trunk=self.trunk.written(directory))
+        if probe:
+            self._fit_probe(task, model.head, seed)
+            self.trunk.write(model, directory)
+        return task, history
+
+    def _fit(self, task: Task, model: TaskModel, seed: int) -> list[dict]:
+        config, place = self.config, resolve_device(self.device)
+        train, dev = self.sets["train"], self.sets["dev"]
+        tokens = self.trunk.tokens
+        encoded = EncodedSet(
+            train, tokens, _loss_targets(train, task), rc_augment=config.rc_augment, seed=seed
+        )
+        dev_targets = dev.flat_targets()
+
+        def dev_score(logits_NC: np.ndarray) -> dict[str, float]:
+            return score(dev.space, dev_targets, task.outputs(logits_NC))
+
+        steps = math.ceil(len(train) / config.batch_size * config.epochs)
+        steps = min(steps, config.max_steps or steps)
+        every = max(1, steps // config.evaluations)
+        history = History(
+            task.directory / METRICS_FILE, self.progress, f"fine-tuning, seed {seed}", config.metric
+        )
+        ranks = int(os.environ.get("WORLD_SIZE", "1"))
+        checkpoints = task.directory / "checkpoints"
+        trainer = TaskTrainer(
+            model,
+            training_arguments(
+                checkpoints,
+                device=place,
+                dtype=resolve_precision(config.precision, place),
+                max_steps=steps,
+                per_device_train_batch_size=max(1, config.batch_size // ranks),
+                learning_rate=config.learning_rate,
+                weight_decay=config.weight_decay,
+                warmup_steps=math.ceil(config.warmup * steps),
+                logging_steps=every,
+                eval_strategy="steps",
+                eval_steps=every,
+                save_strategy="best",
+                save_only_model=True,
+                load_best_model_at_end=True,
+                metric_for_best_model=config.metric,
+                greater_is_better=HIGHER_IS_BETTER[config.metric],
+                seed=seed,
+            ),
+            train_dataset=encoded,
+            eval_dataset=EncodedSet(dev, tokens, _loss_targets(dev, task)),
+            score=dev_score,
+            layer_decay=config.layer_decay,
+            callbacks=[history, EarlyStoppingCallback(config.patience)],
+        )
+        trainer.train()
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return history.rows
+
+    def _fit_probe(self, task: Task, head: Head, seed: int) -> None:
+        scorer = load_scorer(task, device=self.device, precision=self.config.precision)
+        features = {
+            name: (
+                pooled_sequences(scorer, self.sets[name].sequences, self.progress),
+                _loss_targets(self.sets[name], task),
+            )
+            for name in ("train", "dev")
+        }
+        weights = self.config.class_weights
+        fit_probe(head, task.kind, features, class_weights=weights, seed=seed)
+
+    def _measured(self, seed: int, task: Task, dev_NC: np.ndarray, history: list[dict]) -> Run:
+        """The task with temperature and thresholds from dev, and its metrics."""
+        if task.kind != "regression":
+            targets = self.sets["dev"].flat_targets()
+            task = replace(task, temperature=fit_temperature(dev_NC, targets, task.kind))
+        task = replace(task, thresholds=self._thresholds(task, dev_NC))
+        logits = {"dev": dev_NC}
+        if "test" in self.sets:
+            logits["test"] = self._logits(task, "test")
+        scores = {
+            name: score(
+                task.space,
+                self.sets[name].flat_targets(),
+                task.outputs(logits_NC),
+                thresholds=task.limits(),
+            )
+            for name, logits_NC in logits.items()
+        }
+        return Run(seed, task, logits, scores, history)
+
+    def publish(self, best: Run, runs: list[Run]) -> Task:
+        """Intervals, card and plots of the chosen seed; task.json last."""
+        task = best.task
+        part = "test" if "test" in self.sets else "dev"
+        outputs_NC = task.outputs(best.logits[part])
+        metrics = {
+            name: {metric: {"value": value} for metric, value in values.items()}
+            for name, values in best.scores.items()
+        }
+        metrics[part] = self._intervals(task, self.sets[part], outputs_NC)
+        unleaked = np.flatnonzero(~self.leaked_N) if self.leaked_N is not None else []
+        if len(unleaked) and self.leaked_N.any() and task.kind != "per-base":
+            data = self.sets["test"].take(unleaked)
+            metrics["test_unleaked"] = self._intervals(task, data, outputs_NC[unleaked])
+        details = {
+            "dnatk_version": __version__,
+            "seed": best.seed,
+            "seeds": {str(run.seed): run.scores for run in runs},
+            "config": asdict(self.config),
+            "data": {name: _describe(data) for name, data in self.sets.items()},
+        }
+        task = replace(task, metrics=metrics, details=details)
+        targets = self.sets[part].flat_targets()
+        draw_plots(task.directory, task.shown, targets, outputs_NC, best.history)
+        write_card(task)
+        task.write()
+        return task
+
+    def _intervals(self, task: Task, data: LabelledSet, outputs_NC: np.ndarray) -> dict:
+        per_base = task.kind == "per-base"
+        estimates = score_with_intervals(
+            task.space,
+            data.flat_targets(),
+            outputs_NC,
+            thresholds=task.limits(),
+            group_N=np.repeat(np.arange(len(data)), data.lengths()) if per_base else None,
+        )
+        return {metric: asdict(estimate) for metric, estimate in estimates.items()}
+
+    def _logits(self, task: Task, name: str) -> np.ndarray:
+        scorer = load_scorer(task, device=self.device, precision=self.config.precision)
+        outputs = score_sequences(
+            scorer, self.sets[name].sequences, raw=True, progress=self.progress
+        )
+        return np.concatenate(outputs) if task.kind == "per-base" else np.stack(outputs)
+
+    def _target_scale(self) -> tuple[np.ndarray, np.ndarray]:
+        train = self.sets["train"]
+        if train.space.kind != "regression":
+            return np.empty(0), np.empty(0)
+        scale_C = train.targets.std(axis=0)
+        return train.targets.mean(axis=0), np.where(scale_C > 0, scale_C, 1.0)
+
+    def _class_weights(self) -> torch.Tensor | None:
+        train = self.sets["train"]
+        if self.config.class_weights == "none" or not train.space.has_classes:
+            return None
+        count_C = train.class_counts()
+        return torch.tensor(count_C.sum() / (len(count_C) * np.maximum(count_C, 1))).float()
+
+    def _thresholds(self, task: Task, logits_NC: np.ndarray) -> tuple[float, ...]:
+        if task.kind not in ("binary", "multilabel"):
+            return ()
+        columns = range(task.space.n_outputs) if task.kind == "multilabel" else [1]
+        if self.config.threshold == "0.5":
+            return tuple(0.5 for _ in columns)
+        outputs_NC, targets = task.outputs(logits_NC), self.sets["dev"].flat_targets()
+        return tuple(
+            best_threshold(
+                outputs_NC[:, column],
+                targets[:, column] if task.kind == "multilabel" else targets,
+                self.config.threshold,
+            )
+            for column in columns
+        )
+
+
+def _loss_targets(data: LabelledSet, task: Task) -> np.ndarray:
+    """Targets as the loss takes them: values standardised."""
+    if task.kind != "regression":
+        return data.targets
+    return ((data.targets - task.target_mean) / task.target_scale).astype(np.float32)
+
+
+def _collapsed(dev: LabelledSet, logits_NC: np.ndarray) -> str | None:
+    """How a model has collapsed: one answer for every dev sequence; None where it has not."""
+    if dev.space.kind == "regression":
+        if (logits_NC.std(axis=0) < 1e-3).all():
+            return "the model predicts one value for every dev sequence"
+        return None
+    if dev.space.kind == "multilabel":
+        chosen = logits_NC > 0
+        if len(np.unique(chosen, axis=0)) == 1 and len(np.unique(dev.targets, axis=0)) > 1:
+            return "the model predicts the same labels for every dev sequence"
+        return None
+    chosen = np.unique(logits_NC.argmax(axis=1))
+    if len(chosen) == 1 and len(np.unique(dev.flat_targets())) > 1:
+        name = dev.space.classes[chosen[0]]
+        return f"the model predicts class '{name}' for every dev sequence"
+    return None
+
+
+def _describe(data: LabelledSet) -> dict:
+    """What a task remembers of a set."""
+    path = Path(data.path)
+    return {
+        "file": path.name,
+        "sha256": sha256(path) if path.is_file() else "",
+        "examples": len(data),
+        "classes": dict(zip(data.space.classes, data.class_counts().tolist(), strict=True)),
+    }
