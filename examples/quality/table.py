@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""The table of a quality ledger as markdown: python examples/quality/table.py LEDGER
+
+Test MCC in percent, mean ± sample standard deviation over the seeds there are, and in brackets
+how many those are; a cell that has not been run is a dash. Of several configurations of a model on
+a set, the one that was run last counts. The mean over sets is given for a model that has them all,
+over the seeds that all of them have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+
+import ledger
+from run import MODULES, SEEDLESS
+from sets import PUBLISHED, SETS
+
+from dnatk.errors import DnatkError
+
+TITLES = {
+    "kmer": "3..6-mer logistic regression",
+    "cnn": "CNN from one-hot",
+    "scratch": "trunk's architecture from scratch",
+    "full": "trunk, full fine-tuning",
+    "lora": "trunk, LoRA",
+    "probe": "trunk, linear probe",
+}
+MISSING = "\N{EN DASH}"
+
+Values = dict[int, float]
+
+
+def latest(rows: Sequence[Mapping], part: str) -> dict[tuple[str, str], Values]:
+    """(model, set) -> MCC in percent of each seed, of the configuration that ran last."""
+    current = {(row["model"], row["set"]): row["config_hash"] for row in rows}
+    found: dict[tuple[str, str], Values] = {}
+    for row in rows:
+        place = row["model"], row["set"]
+        if row["config_hash"] == current[place] and row[part]["mcc"] is not None:
+            found.setdefault(place, {})[row["seed"]] = 100 * row[part]["mcc"]
+    return found
+
+
+def cell(values: Sequence[float]) -> str:
+    """Mean ± sd (count)."""
+    if not values:
+        return MISSING
+    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{mean(values):.1f}{spread} ({len(values)})"
+
+
+def over_sets(of: Mapping[str, Values]) -> list[float]:
+    """The mean over all sets, for each seed that they all have; empty where a set is missing."""
+    if any(name not in of for name in SETS):
+        return []
+    seeds = set.intersection(*(set(of[name]) for name in SETS))
+    return [mean(of[name][seed] for name in SETS) for seed in sorted(seeds)]
+
+
+def markdown(rows: Sequence[Mapping], part: str) -> str:
+    """One table: ``part`` is test or test_unleaked. Published rows are of all test sequences."""
+    found = latest(rows, part)
+    lines = [["model", *SETS, "mean"], ["---"] + ["---:"] * (len(SETS) + 1)]
+    for model in MODULES:
+        of = {name: found[model, name] for name in SETS if (model, name) in found}
+        title = TITLES[model] + (" (no seed)" if model in SEEDLESS else "")
+        cells = [cell(list(of.get(name, {}).values())) for name in SETS]
+        lines.append([title, *cells, cell(over_sets(of))])
+    if part == "test":
+        for model, values in PUBLISHED.items():
+            lines.append(
+                [f"{model}, published", *(f"{v:.1f}" for v in values), f"{mean(values):.1f}"]
+            )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def leaks(rows: Sequence[Mapping]) -> str:
+    """How many test sequences of which set stand in train."""
+    known = {row["set"]: f"{row['n_leaked']} of {row['n_test']}" for row in rows if row["n_leaked"]}
+    return ", ".join(f"{name} {known[name]}" for name in SETS if name in known)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("ledger")
+    arguments = parser.parse_args(argv)
+    try:
+        rows = ledger.read(arguments.ledger)
+    except DnatkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("Test MCC (%), mean ± sd over seeds (number of seeds):\n")
+    print(markdown(rows, "test"))
+    if leaks(rows):
+        print("\nThe same without the test sequences that stand in train, on either strand")
+        print(f"({leaks(rows)}):\n")
+        print(markdown(rows, "test_unleaked"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The trunk models: its architecture from scratch, and the shipped trunk in full, LoRA and probe.
+
+A cell is one call of `dnatk finetune` (as a library): batches of 32, the best of twenty looks at
+dev by MCC, early stopping, test scored once by the task as it was written.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dnatk.errors import DnatkError
+from dnatk.inference.sequences import score_sequences
+from dnatk.labelled.dataset import LabelledSet
+from dnatk.model.loading import read_model
+from dnatk.tasks.scorer import load_scorer
+from dnatk.tasks.task import Task
+
+TRUNK = "dnatk-small"
+# Passes over the training data, by set: about as many steps for the small sets as for the large.
+EPOCHS = {
+    "core-all": 1,
+    "core-notata": 1,
+    "core-tata": 8,
+    "300-tata": 3,
+    "tf-0": 1,
+    "tf-1": 1,
+    "tf-2": 1.5,
+    "mouse-0": 4,
+    "mouse-2": 8,
+}
+# `--tasks DIR` of run.py: tasks are kept there, and taken from there where one was trained with
+# the same configuration on the same files.
+kept_tasks: Path | None = None
+
+
+def configuration(model: str, name: str) -> dict:
+    """Of ``model`` (scratch, full, lora, probe) on a set: arguments of FinetuneConfig, and the
+    sha256 of the trunk, so that another trunk makes other cells."""
+    config = {"model": TRUNK, "pool": "all", "trunk_sha256": read_model(TRUNK).sha256}
+    if model == "probe":
+        return {**config, "method": "probe"}
+    config["epochs"] = EPOCHS[name]
+    return {
+        "scratch": {**config, "method": "full", "from_scratch": True, "lr": 5e-4},
+        "full": {**config, "method": "full", "lr": 5e-4},
+        "lora": {**config, "method": "lora", "lr": 1e-3},
+    }[model]
+
+
+def train_and_predict(
+    train: LabelledSet, dev: LabelledSet, test: LabelledSet, seed: int, config: Mapping
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, C) calibrated probabilities of dev and of test."""
+    with tempfile.TemporaryDirectory() as scratch:
+        task = _task({"train": train, "dev": dev, "test": test}, seed, config, Path(scratch))
+        scorer = load_scorer(task)
+        return tuple(np.stack(score_sequences(scorer, data.sequences)) for data in (dev, test))
+
+
+def _task(sets: dict[str, LabelledSet], seed: int, config: Mapping, scratch: Path) -> Task:
+    from dnatk.training.finetune import finetune
+    from dnatk.training.finetune_config import FinetuneConfig
+    from dnatk.training.fitting import describe
+
+    options = {name: value for name, value in config.items() if name != "trunk_sha256"}
+    wanted = FinetuneConfig(**options, seed=seed, metric="mcc")
+    directory = scratch / "task"
+    if kept_tasks is not None:
+        folder = Path(sets["train"].path).parent.name
+        from_scratch = "-scratch" if wanted.from_scratch else ""
+        directory = kept_tasks / f"{folder}-{wanted.method}{from_scratch}-{seed}"
+        try:
+            task = Task.read(directory)
+        except DnatkError:
+            task = None
+        if task is not None and _same(task, wanted, sets, describe):
+            return task
+    return finetune(wanted, sets, directory, force=True)
+
+
+def _same(task: Task, wanted, sets: Mapping[str, LabelledSet], describe) -> bool:
+    from dataclasses import asdict
+
+    data = {name: describe(data) for name, data in sets.items()}
+    return task.details["config"] == asdict(wanted) and task.details["data"] == data
