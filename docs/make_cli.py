@@ -23,6 +23,8 @@ def reference() -> str:
     for name in COMMANDS:
         command = importlib.import_module(f"dnatk.cli.{name}").command
         sections.append(_section(f"dnatk {name}", command))
+        for part, subcommand in getattr(command, "commands", {}).items():
+            sections.append(_section(f"dnatk {name} {part}", subcommand))
     return "\n".join(sections)
 
 

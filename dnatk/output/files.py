@@ -25,6 +25,13 @@ def check_output(path: str | Path, *, force: bool) -> Path:
     return path
 
 
+def current_umask() -> int:
+    """The bits that new files do not get; it can only be read by setting it."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
 def check_directory(path: str | Path, *, marker: str, force: bool) -> Path:
     """A directory to make; one that is there may be replaced by ``force`` if it holds ``marker``.
 

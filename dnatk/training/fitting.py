@@ -275,7 +275,7 @@ class Fitting:
             "seed": best.seed,
             "seeds": {str(run.seed): run.scores for run in runs},
             "config": asdict(self.config),
-            "data": {name: _describe(data) for name, data in self.sets.items()},
+            "data": {name: describe(data) for name, data in self.sets.items()},
         }
         task = replace(task, metrics=metrics, details=details)
         targets = self.sets[part].flat_targets()
@@ -358,7 +358,7 @@ def _collapsed(dev: LabelledSet, logits_NC: np.ndarray) -> str | None:
     return None
 
 
-def _describe(data: LabelledSet) -> dict:
+def describe(data: LabelledSet) -> dict:
     """What a task remembers of a set."""
     path = Path(data.path)
     return {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dnatk.errors import InputError, ModelError
@@ -15,6 +16,8 @@ from dnatk.kmers import KmerTokens, Tokens
 from dnatk.model.foreign import is_native, load_foreign, state_sha256
 from dnatk.model.loading import read_model, shipped_models
 from dnatk.model.tokenizer_files import write_tokenizer
+from dnatk.output.files import current_umask
+from dnatk.tasks.scorer import ADAPTER_FILE
 from dnatk.tasks.task import HEAD_FILE, TrunkReference
 from dnatk.training.finetune_config import FinetuneConfig
 from dnatk.training.masked_lm import quiet_transformers
@@ -98,10 +101,7 @@ class Trunk:
 
     def write(self, model: TaskModel, directory: Path) -> None:
         """Write the head, and what the method changed of the trunk, to a task directory."""
-        from safetensors.torch import save_file
-
-        head = {k: v.detach().cpu().contiguous() for k, v in model.head.state_dict().items()}
-        save_file(head, directory / HEAD_FILE)
+        _save(model.head.state_dict(), directory / HEAD_FILE)
         if self.config.method == "probe":
             return
         network = model.trunk.model
@@ -110,8 +110,11 @@ class Trunk:
                 adapter.base_model_name_or_path = self.reference.name
             network.save_pretrained(directory, save_embedding_layers=False)
             (directory / "README.md").unlink(missing_ok=True)  # peft's; dnatk writes its own
+            _save(load_file(directory / ADAPTER_FILE), directory / ADAPTER_FILE)
             return
         network.save_pretrained(directory)
+        for path in directory.glob("*.safetensors"):
+            path.chmod(0o666 & ~current_umask())
         if self.reference.native:
             k, stride = self.reference.k, self.reference.kmer_stride
             write_tokenizer(directory, k, stride, network.config.max_position_embeddings)
@@ -158,6 +161,13 @@ class Trunk:
                     line=line,
                     hint="--length crops to the middle",
                 )
+
+
+def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write small weights in half precision; what is measured later is what was written."""
+    half = {name: tensor.detach().half().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(half, path, metadata={"format": "pt"})
+    path.chmod(0o666 & ~current_umask())  # safetensors makes files that only their owner reads
 
 
 def require_sequence_head(trunk: Trunk, kind: str) -> None:

@@ -1,0 +1,37 @@
+"""Put trained tasks where `dnatk --task NAME` finds them in every installation.
+
+python examples/bundle_tasks.py TASKS dnatk/tasks/bundled
+
+Each task is read back and its trunk checked first. The paths of data files are cut to their names.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from dnatk.tasks.scorer import load_scorer
+from dnatk.tasks.task import TASK_FILE, Task
+
+LIMIT = 25 * 2**20
+
+
+def main() -> None:
+    source, target = map(Path, sys.argv[1:3])
+    total = 0
+    for path in sorted(source.glob(f"*/{TASK_FILE}")):
+        task = Task.read(path.parent)
+        load_scorer(task, device="cpu", precision="fp32")
+        directory = target / path.parent.name
+        shutil.rmtree(directory, ignore_errors=True)
+        shutil.copytree(path.parent, directory)
+        total += sum(file.stat().st_size for file in directory.iterdir())
+        print(f"{directory}: {sum(f.stat().st_size for f in directory.iterdir()) / 2**20:.1f} MiB")
+    print(f"{total / 2**20:.1f} MiB in all")
+    if total > LIMIT:
+        sys.exit(f"more than {LIMIT / 2**20:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
