@@ -2,11 +2,12 @@
 
 python examples/bundle_tasks.py TASKS dnatk/tasks/bundled
 
-Each task is read back and its trunk checked first. The paths of data files are cut to their names.
+Each task is read back and its trunk checked first.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -18,12 +19,15 @@ LIMIT = 25 * 2**20
 
 
 def main() -> None:
-    source, target = map(Path, sys.argv[1:3])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tasks", type=Path, help="directory of task directories")
+    parser.add_argument("target", type=Path, help="directory to write")
+    options = parser.parse_args()
     total = 0
-    for path in sorted(source.glob(f"*/{TASK_FILE}")):
+    for path in sorted(options.tasks.glob(f"*/{TASK_FILE}")):
         task = Task.read(path.parent)
         load_scorer(task, device="cpu", precision="fp32")
-        directory = target / path.parent.name
+        directory = options.target / path.parent.name
         shutil.rmtree(directory, ignore_errors=True)
         shutil.copytree(path.parent, directory)
         total += sum(file.stat().st_size for file in directory.iterdir())

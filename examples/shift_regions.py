@@ -1,13 +1,13 @@
 """Move each region of a BED file by a random number of bases, the same for everybody.
 
-python examples/shift_regions.py REGIONS.bed GENOME.fa MOST [SEED] > SHIFTED.bed
+python examples/shift_regions.py REGIONS.bed GENOME.fa MOST > SHIFTED.bed
 
 Moves are whole numbers within -MOST .. MOST; a region that would leave its contig stays.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import numpy as np
 
@@ -16,12 +16,17 @@ from dnatk.genome.fasta import Genome
 
 
 def main() -> None:
-    path, genome, most = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    rng = np.random.default_rng(int(sys.argv[4]) if len(sys.argv) > 4 else 1)
-    with Genome(genome) as sequences:
-        lengths = sequences.lengths
-    for region in read_bed(path):
-        by = int(rng.integers(-most, most + 1))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bed")
+    parser.add_argument("genome", help="FASTA, for the lengths of its contigs")
+    parser.add_argument("most", type=int, help="bases")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    rng = np.random.default_rng(options.seed)
+    with Genome(options.genome) as genome:
+        lengths = genome.lengths
+    for region in read_bed(options.bed):
+        by = int(rng.integers(-options.most, options.most + 1))
         if region.start + by < 0 or region.end + by > lengths[region.contig]:
             by = 0
         print(region.contig, region.start + by, region.end + by, *region.fields[3:], sep="\t")

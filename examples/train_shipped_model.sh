@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Trains the model that ships with dnatk (dnatk-small), in two runs: short windows through all five
-# RandomMask phases, then full windows, so that every position is trained.
+# Trains the model that ships with dnatk (dnatk-small), in three runs: short windows through all five
+# RandomMask phases, full windows, so that every position is trained, and windows of 256 tokens with
+# a larger share of vertebrate sequence.
 #
 #   examples/train_shipped_model.sh DATA OUT
 #
 # DATA holds the public files named below (docs/model-card.md says where they come from, with
-# checksums); OUT receives OUT/short and OUT/full. A run that was cut off goes on when the same
+# checksums); OUT receives OUT/short, OUT/full and OUT/more. A run that was cut off goes on when the same
 # command is given again.
 set -euo pipefail
 data=${1:?directory of the data} out=${2:?directory for the runs}
@@ -20,15 +21,18 @@ inputs=(
     "$data"/gue/mouse/{0,2}/train.csv.gz
 )
 weights=35,10,5,4,4,4,14,4,6,4,2,2,2,2,2
+more_vertebrate=27,6,3,3,3,4,18,6,6,6,4,4,4,4,2
 holdout=(
     --holdout sacCer3.fa.gz:chrXIV --holdout sacCer3.fa.gz:chrXVI
     --holdout Schizosaccharomyces_pombe.ASM294v2.dna.toplevel.fa.gz:III
     --holdout C.elegans.fa.gz:V --holdout D.melanogaster.fa.gz:3R
 )
-common=(--weights "$weights" "${holdout[@]}" --span uniform --corruption mask --batch-tokens 8192
+common=("${holdout[@]}" --span uniform --corruption mask --batch-tokens 8192
     --seed 1 --save-steps 250 --resume)
 
-dnatk pretrain "${inputs[@]}" -o "$out/short" "${common[@]}" \
+dnatk pretrain "${inputs[@]}" -o "$out/short" "${common[@]}" --weights "$weights" \
     --preset small --window 131 --max-steps "${SHORT_STEPS:-3000}" --lr 5e-4 --warmup 0.02
-dnatk pretrain "${inputs[@]}" -o "$out/full" "${common[@]}" \
+dnatk pretrain "${inputs[@]}" -o "$out/full" "${common[@]}" --weights "$weights" \
     --init "$out/short" --order fixed --max-steps "${FULL_STEPS:-250}" --lr 2e-4 --warmup 0.05
+dnatk pretrain "${inputs[@]}" -o "$out/more" "${common[@]}" --weights "$more_vertebrate" \
+    --init "$out/full" --order fixed --window 261 --max-steps "${MORE_STEPS:-1600}" --lr 4e-4 --warmup 0.03

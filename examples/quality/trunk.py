@@ -1,6 +1,6 @@
 """The trunk models: its architecture from scratch, and the shipped trunk in full, LoRA and probe.
 
-A cell is one call of `dnatk finetune` (as a library): batches of 32, the best of twenty looks at
+A cell is one call of `dnatk finetune` (as a library): batches of 32, the best of ten looks at
 dev by MCC, early stopping, test scored once by the task as it was written.
 """
 
