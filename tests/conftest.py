@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -89,5 +90,109 @@ def run(capfd):
         code = stop.value.code or 0
         captured = capfd.readouterr()
         return Result(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def clean_home(tmp_path, monkeypatch) -> Path:
+    """No settings, no genome and no tasks but those that a test puts there."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
+    monkeypatch.delenv("DNATK_GENOME", raising=False)
+    return home
+
+
+CLASSES = {
+    "binary": ("0", "1"),
+    "multiclass": ("a", "b", "c"),
+    "multilabel": ("x", "y", "z"),
+    "regression": ("height", "width"),
+    "per-base": ("e", "i"),
+}
+
+
+def make_task(
+    path: Path, model: Path, kind: str = "binary", *, method: str = "lora", seed: int = 0, **facts
+) -> Path:
+    """A task directory with weights drawn from ``seed``, as dnatk finetune would write it."""
+    from safetensors.numpy import save_file
+
+    from dnatk.model.heads import HeadConfig
+    from dnatk.model.loading import read_model
+    from dnatk.tasks.task import Task, TrunkReference
+
+    rng = np.random.default_rng(seed)
+    info, classes = read_model(model), facts.pop("classes", CLASSES[kind])
+    head = HeadConfig(
+        info.config.hidden,
+        len(classes),
+        pool=facts.pop("pool", "mean"),
+        dense=facts.pop("dense", False),
+        per_base=kind == "per-base",
+        k=info.k,
+        kmer_stride=info.kmer_stride,
+    )
+    path.mkdir(parents=True)
+    weights = {
+        "out.weight": rng.normal(size=(head.outputs, head.hidden if head.dense else head.width)),
+        "out.bias": rng.normal(size=head.outputs) / 10,
+    }
+    if head.dense:
+        weights["dense.weight"] = rng.normal(size=(head.hidden, head.width)) / 8
+        weights["dense.bias"] = rng.normal(size=head.hidden) / 10
+    save_file({k: v.astype("f4") for k, v in weights.items()}, path / "head.safetensors")
+    if method == "lora":
+        adapter = {}
+        for name, shape in info.config.shapes().items():
+            if name.endswith(("query.weight", "value.weight", "dense.weight")):
+                stem = f"base_model.model.{name.removesuffix('.weight')}"
+                adapter[f"{stem}.lora_A.weight"] = rng.normal(size=(4, shape[1])) * 0.1
+                adapter[f"{stem}.lora_B.weight"] = rng.normal(size=(shape[0], 4)) * 0.1
+        adapter = {k: v.astype("f4") for k, v in adapter.items()}
+        save_file(adapter, path / "adapter_model.safetensors")
+        config = {
+            "peft_type": "LORA",
+            "r": 4,
+            "lora_alpha": 8,
+            "target_modules": ["query", "value", "dense"],
+            "base_model_name_or_path": str(model),
+        }
+        (path / "adapter_config.json").write_text(json.dumps(config))
+    values = {
+        "name": path.name,
+        "length": 60,
+        "class_names": classes,
+        "thresholds": {"binary": (0.5,), "multilabel": (0.5,) * len(classes)}.get(kind, ()),
+        "metrics": {"dev": {"mcc": {"value": 0.5}}},
+        "details": {"config": {"metric": "mcc"}},
+    }
+    if kind == "regression":
+        values |= {"target_mean": (100.0, -3.0)[: len(classes)], "target_scale": (20.0, 0.5)}
+        values["target_scale"] = values["target_scale"][: len(classes)]
+    Task(
+        directory=path,
+        kind=kind,
+        classes=classes,
+        method=method,
+        trunk=TrunkReference(str(model), info.sha256, True, info.k, info.kmer_stride),
+        head=head.as_dict(),
+        **(values | facts),
+    ).write()
+    return path
+
+
+@pytest.fixture(scope="session")
+def task_of(tmp_path_factory, tiny_model):
+    """``task_of(kind, **facts)``: a task directory of that kind on ``tiny_model``, made once."""
+    made: dict[str, Path] = {}
+
+    def call(kind: str = "binary", **facts) -> Path:
+        key = repr((kind, sorted(facts.items())))
+        if key not in made:
+            path = tmp_path_factory.mktemp("task") / kind
+            made[key] = make_task(path, tiny_model, kind, **facts)
+        return made[key]
 
     return call

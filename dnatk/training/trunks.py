@@ -101,7 +101,9 @@ class Trunk:
 
     def write(self, model: TaskModel, directory: Path) -> None:
         """Write the head, and what the method changed of the trunk, to a task directory."""
-        _save(model.head.state_dict(), directory / HEAD_FILE)
+        # A probe's weights are large and cancel out, so that they need their digits.
+        half = self.config.method == "lora"
+        _save(model.head.state_dict(), directory / HEAD_FILE, half=half)
         if self.config.method == "probe":
             return
         network = model.trunk.model
@@ -110,7 +112,7 @@ class Trunk:
                 adapter.base_model_name_or_path = self.reference.name
             network.save_pretrained(directory, save_embedding_layers=False)
             (directory / "README.md").unlink(missing_ok=True)  # peft's; dnatk writes its own
-            _save(load_file(directory / ADAPTER_FILE), directory / ADAPTER_FILE)
+            _save(load_file(directory / ADAPTER_FILE), directory / ADAPTER_FILE, half=True)
             return
         network.save_pretrained(directory)
         for path in directory.glob("*.safetensors"):
@@ -163,10 +165,11 @@ class Trunk:
                 )
 
 
-def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Write small weights in half precision; what is measured later is what was written."""
-    half = {name: tensor.detach().half().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(half, path, metadata={"format": "pt"})
+def _save(tensors: dict[str, torch.Tensor], path: Path, *, half: bool) -> None:
+    """Write weights, ``half`` in half precision; what is measured later is what was written."""
+    dtype = torch.float16 if half else torch.float32
+    kept = {name: tensor.detach().to(dtype).cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(kept, path, metadata={"format": "pt"})
     path.chmod(0o666 & ~current_umask())  # safetensors makes files that only their owner reads
 
 
