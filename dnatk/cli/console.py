@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ class Console:
     """What the user asked to be told, from the global options."""
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False, debug: bool = False) -> None:
+        # Of several ranks (torchrun) the first one speaks.
+        quiet = quiet or os.environ.get("RANK", "0") != "0"
         self.quiet = quiet
         self.debug = debug
         level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING

@@ -38,7 +38,7 @@ from dnatk.training.metrics import (
 )
 from dnatk.training.report import draw_plots
 from dnatk.training.task_model import TaskModel
-from dnatk.training.task_trainer import EncodedSet, History, TaskTrainer
+from dnatk.training.task_trainer import EncodedSet, History, KeepBest, TaskTrainer
 from dnatk.training.trainer import training_arguments
 from dnatk.training.trunks import Trunk
 
@@ -192,11 +192,11 @@ class Fitting:
             task.directory / METRICS_FILE, self.progress, f"fine-tuning, seed {seed}", config.metric
         )
         ranks = int(os.environ.get("WORLD_SIZE", "1"))
-        checkpoints = task.directory / "checkpoints"
+        best = KeepBest(config.metric)
         trainer = TaskTrainer(
             model,
             training_arguments(
-                checkpoints,
+                task.directory,
                 device=place,
                 dtype=resolve_precision(config.precision, place),
                 max_steps=steps,
@@ -207,9 +207,9 @@ class Fitting:
                 logging_steps=every,
                 eval_strategy="steps",
                 eval_steps=every,
-                save_strategy="best",
-                save_only_model=True,
-                load_best_model_at_end=True,
+                save_strategy="no",
+                # Models of other makes may hold a pooler that nothing reads.
+                ddp_find_unused_parameters=not self.trunk.reference.native,
                 metric_for_best_model=config.metric,
                 greater_is_better=HIGHER_IS_BETTER[config.metric],
                 seed=seed,
@@ -218,10 +218,10 @@ class Fitting:
             eval_dataset=EncodedSet(dev, tokens, _loss_targets(dev, task)),
             score=dev_score,
             layer_decay=config.layer_decay,
-            callbacks=[history, EarlyStoppingCallback(config.patience)],
+            callbacks=[history, best, EarlyStoppingCallback(config.patience)],
         )
         trainer.train()
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        best.restore(model)
         return history.rows
 
     def _fit_probe(self, task: Task, head: Head, seed: int) -> None:

@@ -123,7 +123,8 @@ def score_with_intervals(
 
     Examples are drawn with replacement. Rows of one group of ``group_N`` (N,) integers are drawn
     together: give the bases of a sequence one number, they are not independent. A resample that
-    leaves a metric undefined does not count for it.
+    leaves a metric undefined does not count for it. The interval of ``ece`` leans upwards, for
+    resampling adds noise to its bins.
     """
     values = score(space, targets, output_NC, thresholds=thresholds)
     targets, output_NC = _checked(space, targets, output_NC)

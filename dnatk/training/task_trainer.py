@@ -20,6 +20,7 @@ from transformers import PrinterCallback, TrainerCallback
 from dnatk.kmers import Tokens, pack, reverse_complement
 from dnatk.labelled.dataset import LabelledSet
 from dnatk.progress import Progress
+from dnatk.training.metrics import is_better
 from dnatk.training.trainer import FiniteTrainer
 
 # Tokens of one forward at evaluation.
@@ -173,6 +174,31 @@ def _depth(name: str) -> int | None:
         return 0
     found = _LAYER.search(name)
     return 1 + int(found[1]) if found else None
+
+
+class KeepBest(TrainerCallback):
+    """Keeps the weights that train, as they were at the best look at dev.
+
+    In memory and on every rank alike: all ranks score the same dev set.
+    """
+
+    def __init__(self, metric: str) -> None:
+        self._metric, self._best = metric, None
+        self._weights: dict[str, torch.Tensor] = {}
+
+    def on_evaluate(self, args, state, control, metrics=None, model=None, **_) -> None:
+        value = metrics[f"eval_{self._metric}"]
+        if not self._weights or is_better(self._metric, value, self._best):
+            self._best = value
+            self._weights = {
+                name: parameter.detach().to("cpu", copy=True)
+                for name, parameter in model.named_parameters()
+                if parameter.requires_grad
+            }
+
+    def restore(self, model: torch.nn.Module) -> None:
+        """Put the best weights back."""
+        model.load_state_dict(self._weights, strict=False)
 
 
 @dataclass

@@ -242,7 +242,7 @@ def training_arguments(
     run: Path, *, device: torch.device, dtype: torch.dtype, **own
 ) -> TrainingArguments:
     """TrainingArguments with DNABERT's optimizer, and every side effect of the Trainer off."""
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(run),
         adam_beta1=0.9,
         adam_beta2=0.98,
@@ -256,7 +256,12 @@ def training_arguments(
         dataloader_pin_memory=device.type == "cuda",
         logging_nan_inf_filter=False,
         report_to="none",
+        log_level="error",
         disable_tqdm=True,
         save_total_limit=2,
         **own,
     )
+    # With several GPUs in one process the Trainer would cut packed batches apart (DataParallel);
+    # more than one is torchrun's affair.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments

@@ -141,6 +141,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--seeds", type=numbers, default=[1, 2, 3], help="default: 1,2,3")
     add("--ledger", type=Path, default=Path(__file__).with_name("ledger.jsonl"))
     add("--hours", type=float, default=math.inf, help="start no cell after so long")
+    add("--tasks", type=Path, metavar="DIR", help="keep trunk models' tasks there, and reuse them")
     add("--predictions", type=Path, metavar="DIR", help="keep each cell's probabilities there")
     return parser.parse_args(argv)
 
@@ -149,6 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run; 1 where the data are at fault, 130 at Ctrl-C."""
     arguments = parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if arguments.tasks is not None:
+        module("full").kept_tasks = arguments.tasks
     started = time.monotonic()
     planned = list(cells(arguments.models, arguments.sets, arguments.seeds))
     try:
