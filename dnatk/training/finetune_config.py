@@ -49,7 +49,7 @@ class FinetuneConfig:
     weight_decay: float = 0.01
     dropout: float = 0.1
     patience: int = 5
-    evaluations: int = 10
+    evaluations: int = 8
     metric: str = ""
     class_weights: str = "none"
     rc_augment: bool = False

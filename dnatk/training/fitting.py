@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import EarlyStoppingCallback
 
 from dnatk import __version__
 from dnatk.errors import TrainingError
@@ -38,7 +37,7 @@ from dnatk.training.metrics import (
 )
 from dnatk.training.report import draw_plots
 from dnatk.training.task_model import TaskModel
-from dnatk.training.task_trainer import EncodedSet, History, KeepBest, TaskTrainer
+from dnatk.training.task_trainer import EncodedSet, History, KeepBest, StopEarly, TaskTrainer
 from dnatk.training.trainer import training_arguments
 from dnatk.training.trunks import Trunk
 
@@ -218,7 +217,7 @@ class Fitting:
             eval_dataset=EncodedSet(dev, tokens, _loss_targets(dev, task)),
             score=dev_score,
             layer_decay=config.layer_decay,
-            callbacks=[history, best, EarlyStoppingCallback(config.patience)],
+            callbacks=[history, best, StopEarly(config.patience)],
         )
         trainer.train()
         best.restore(model)
@@ -279,7 +278,14 @@ class Fitting:
         }
         task = replace(task, metrics=metrics, details=details)
         targets = self.sets[part].flat_targets()
-        draw_plots(task.directory, task.shown, targets, outputs_NC, best.history)
+        draw_plots(
+            task.directory,
+            task.shown,
+            targets,
+            outputs_NC,
+            best.history,
+            thresholds=task.limits(),
+        )
         write_card(task)
         task.write()
         return task

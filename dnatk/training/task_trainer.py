@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from transformers import PrinterCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from dnatk.kmers import Tokens, pack, reverse_complement
 from dnatk.labelled.dataset import LabelledSet
@@ -199,6 +199,12 @@ class KeepBest(TrainerCallback):
     def restore(self, model: torch.nn.Module) -> None:
         """Put the best weights back."""
         model.load_state_dict(self._weights, strict=False)
+
+
+class StopEarly(EarlyStoppingCallback):
+    """transformers' own, without its warning that the best weights would not come back."""
+
+    def on_train_begin(self, args, state, control, **_) -> None: ...
 
 
 @dataclass
