@@ -137,16 +137,21 @@ class Genome:
         contig, start, end = region.contig, region.start, region.end
         where = {"path": region.source or None, "line": region.line}
         if contig not in self.lengths:
-            raise ReferenceError_(
-                f"no contig '{contig}' in {self.path}",
-                hint=unknown_contig_hint(contig, self.lengths),
-                **where,
-            )
+            raise self.unknown_contig(region)
         length = self.lengths[contig]
         if not 0 <= start <= end <= length:
             raise ReferenceError_(
                 f"{contig}:{start}-{end} (0-based) is outside the contig of {length} bases", **where
             )
+
+    def unknown_contig(self, region: Region) -> ReferenceError_:
+        """What to say of a region whose contig is not here; the likely twin is named."""
+        return ReferenceError_(
+            f"no contig '{region.contig}' in {self.path}",
+            hint=unknown_contig_hint(region.contig, self.lengths),
+            path=region.source or None,
+            line=region.line,
+        )
 
     def fetch(self, contig: str, start: int, end: int) -> np.ndarray:
         """Bases (end - start,) uint8 of the forward strand of [start, end)."""

@@ -6,87 +6,33 @@ Shapes: N rows, C classes, P what the head sees.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-import numpy as np
-
 from dnatk import __version__
-from dnatk.errors import InputError, ReferenceError_
+from dnatk.errors import InputError
 from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome
 from dnatk.genome.locate import find_genome
-from dnatk.genome.regions import Region
 from dnatk.genome.sniff import open_regions_or_sequences
-from dnatk.inference.engine import Engine, Row, Tile
+from dnatk.inference.engine import Engine, Tile
 from dnatk.inference.fit import Fit
+from dnatk.inference.predict_options import PredictOptions
+from dnatk.inference.predict_rows import record_rows, region_rows
 from dnatk.inference.scored import Scored
-from dnatk.inference.sequences import record_windows, row_tiles
-from dnatk.kmers import Tokens, reverse_complement
 from dnatk.output.files import check_output, written_whole
 from dnatk.output.hdf5 import Status
 from dnatk.output.predictions_hdf5 import PredictionWriter
 from dnatk.output.provenance import provenance
-from dnatk.output.table import FORMATS, Labeller, Prediction, TableWriter
+from dnatk.output.table import Labeller, Prediction, TableWriter
 from dnatk.progress import NullProgress, Progress
 from dnatk.settings import read_settings
 from dnatk.tasks.registry import find_task
 from dnatk.tasks.scorer import Scorer, load_scorer
 from dnatk.tasks.task import Task
-
-COMBINES = ("mean", "max", "tiles")
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """How regions become rows.
-
-    Attributes:
-        fit, combine, rc: "": as the task says; else see :class:`Fit` and :class:`Task`. Combine
-            "tiles" gives a row for each window instead of one for each region.
-        on_error: "na" gives a row that cannot be scored NA and a note, "fail" stops there.
-        ignore_strand: read regions without a strand forward, also for a stranded task.
-        format: bed, tsv or jsonl; "": bed for BED, tsv for FASTA.
-        probabilities: a column for each class.
-        header, provenance: the lines above the rows.
-        embeddings: put what the head sees into the HDF5 file too.
-    """
-
-    fit: str = ""
-    combine: str = ""
-    rc: str = ""
-    on_error: str = "na"
-    ignore_strand: bool = False
-    format: str = ""
-    probabilities: bool = False
-    header: bool = True
-    provenance: bool = True
-    embeddings: bool = False
-    device: str = "auto"
-    precision: str = "auto"
-    batch_tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, allowed in (
-            ("combine", ("", *COMBINES)),
-            ("rc", ("", "none", "average")),
-            ("on_error", ("na", "fail")),
-            ("format", ("", *FORMATS)),
-        ):
-            if getattr(self, name) not in allowed:
-                raise InputError(f"{name} must be one of {', '.join(filter(None, allowed))}")
-
-    def of(self, task: Task) -> PredictOptions:
-        """These options with what they leave open filled in by a task."""
-        return replace(
-            self,
-            fit=self.fit or task.fit,
-            combine=self.combine or task.combine,
-            rc=self.rc or task.rc,
-        )
 
 
 @dataclass
@@ -169,9 +115,9 @@ def predict(
             binary = _open_h5(stack, paths[1], scorer, options, fit, contigs, command)
             writers.append(binary.append)
         if kind == "bed":
-            tiles = _region_tiles(items, sequences, scorer, fit, options)
+            tiles = region_rows(items, sequences, scorer, fit, options)
         else:
-            tiles = _record_tiles(items, scorer, fit, options, binary)
+            tiles = record_rows(items, scorer, fit, options, binary)
         summary = _run(scorer, tiles, options, writers, progress, total)
         if binary is not None:
             binary.finish()
@@ -262,111 +208,3 @@ def _run(
     finally:
         progress.finish()
     return summary
-
-
-def _record_tiles(
-    records: Iterable[tuple[str, np.ndarray]],
-    scorer: Scorer,
-    fit: Fit,
-    options: PredictOptions,
-    binary: PredictionWriter | None,
-) -> Iterator[Tile]:
-    for name, bases in records:
-        if binary is not None:
-            binary.add_contig(name, len(bases))
-        windows = record_windows(bases, fit)
-        if options.combine == "tiles" and len(bases) > fit.length:
-            for start, piece in windows:
-                row = Row(Region(name, start, start + len(piece), name=name))
-                yield from _checked(row, row_tiles(row, [(0, piece)], scorer.tokens), options)
-        else:
-            row = Row(Region(name, 0, len(bases), name=name))
-            yield from _checked(row, row_tiles(row, windows, scorer.tokens), options)
-
-
-def _region_tiles(
-    regions: Iterable[Region], genome: Genome, scorer: Scorer, fit: Fit, options: PredictOptions
-) -> Iterator[Tile]:
-    needs_strand = (scorer.task.stranded or fit.kind == "tss") and not (
-        options.ignore_strand or options.rc == "average"
-    )
-    for region in regions:
-        if needs_strand and region.strand == "." and len(region.fields) < 6:
-            raise _no_strand(region, "has no strand column")
-        status = _status(region, genome, needs_strand, options)
-        if status:
-            yield Tile(Row(region, status), np.empty(0, dtype=np.int64), 0, 0, last=True)
-            continue
-        places = fit.windows(region.start, region.end, region.strand, genome.lengths[region.contig])
-        if options.combine == "tiles" and fit.kind == "tile" and len(region) > fit.length:
-            for start, end in places:
-                yield from _region_row(_piece(region, start, end), [(start, end)], genome,
-                                       scorer.tokens, options)  # fmt: skip
-        else:
-            yield from _region_row(region, places, genome, scorer.tokens, options)
-
-
-def _region_row(
-    region: Region,
-    places: Iterable[tuple[int, int]],
-    genome: Genome,
-    tokens: Tokens,
-    options: PredictOptions,
-) -> Iterator[Tile]:
-    row = Row(region)
-    backwards = region.strand == "-"
-
-    def windows() -> Iterator[tuple[int, np.ndarray]]:
-        for start, end in places:
-            bases = genome.fetch(region.contig, start, end)
-            if backwards:
-                yield region.end - end, reverse_complement(bases)
-            else:
-                yield start - region.start, bases
-
-    yield from _checked(row, row_tiles(row, windows(), tokens), options)
-
-
-def _checked(row: Row, tiles: Iterator[Tile], options: PredictOptions) -> Iterator[Tile]:
-    """The tiles, or an error where the row cannot be scored and that is to fail."""
-    for tile in tiles:
-        if row.status and options.on_error == "fail":
-            region = row.region
-            raise InputError(
-                f"{region.contig}:{region.start}-{region.end} cannot be scored: "
-                f"{Status(row.status).note.replace('_', ' ')}",
-                path=region.source or None,
-                line=region.line,
-                hint="--on-error na writes an NA row instead",
-            )
-        yield tile
-
-
-def _status(region: Region, genome: Genome, needs_strand: bool, options: PredictOptions) -> Status:
-    try:
-        genome.check(region)
-    except ReferenceError_:
-        if options.on_error == "fail":
-            raise
-        known = region.contig in genome.lengths
-        return Status.OUT_OF_BOUNDS if known else Status.UNKNOWN_CONTIG
-    if needs_strand and region.strand == ".":
-        if options.on_error == "fail":
-            raise _no_strand(region, "has no strand")
-        return Status.NO_STRAND
-    return Status.SCORED
-
-
-def _no_strand(region: Region, what: str) -> InputError:
-    return InputError(
-        f"{what}, and the task reads strands",
-        path=region.source or None,
-        line=region.line,
-        hint="give + or - in column 6, or --ignore-strand to read forward",
-    )
-
-
-def _piece(region: Region, start: int, end: int) -> Region:
-    """A window of a region as a row of its own: its coordinates, the region's other columns."""
-    fields = (region.contig, str(start), str(end), *region.fields[3:])
-    return replace(region, start=start, end=end, fields=fields)

@@ -1,0 +1,135 @@
+"""Regions and records as rows of windows, on their way to the engine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from dnatk.errors import InputError, ReferenceError_
+from dnatk.genome.fasta import Genome
+from dnatk.genome.regions import Region
+from dnatk.inference.engine import Row, Tile
+from dnatk.inference.fit import Fit
+from dnatk.inference.predict_options import PredictOptions
+from dnatk.inference.sequences import record_windows, row_tiles
+from dnatk.kmers import Tokens, reverse_complement
+from dnatk.output.hdf5 import Status
+from dnatk.output.predictions_hdf5 import PredictionWriter
+from dnatk.tasks.scorer import Scorer
+
+log = logging.getLogger(__name__)
+
+
+def record_rows(
+    records: Iterable[tuple[str, np.ndarray]],
+    scorer: Scorer,
+    fit: Fit,
+    options: PredictOptions,
+    binary: PredictionWriter | None,
+) -> Iterator[Tile]:
+    for name, bases in records:
+        if binary is not None:
+            binary.add_contig(name, len(bases))
+        windows = record_windows(bases, fit)
+        if options.combine == "tiles" and len(bases) > fit.length:
+            for start, piece in windows:
+                row = Row(Region(name, start, start + len(piece), name=name))
+                yield from _checked(row, row_tiles(row, [(0, piece)], scorer.tokens), options)
+        else:
+            row = Row(Region(name, 0, len(bases), name=name))
+            yield from _checked(row, row_tiles(row, windows, scorer.tokens), options)
+
+
+def region_rows(
+    regions: Iterable[Region], genome: Genome, scorer: Scorer, fit: Fit, options: PredictOptions
+) -> Iterator[Tile]:
+    needs_strand = (scorer.task.stranded or fit.kind == "tss") and not (
+        options.ignore_strand or options.rc == "average"
+    )
+    told = False
+    for region in regions:
+        if needs_strand and region.strand == "." and len(region.fields) < 6:
+            raise _no_strand(region, "has no strand column")
+        status = _status(region, genome, needs_strand, options)
+        if status is Status.UNKNOWN_CONTIG and not told:
+            told = True
+            log.warning("%s", genome.unknown_contig(region))
+        if status:
+            yield Tile(Row(region, status), np.empty(0, dtype=np.int64), 0, 0, last=True)
+            continue
+        places = fit.windows(region.start, region.end, region.strand, genome.lengths[region.contig])
+        if options.combine == "tiles" and fit.kind == "tile" and len(region) > fit.length:
+            for start, end in places:
+                yield from _region_row(_piece(region, start, end), [(start, end)], genome,
+                                       scorer.tokens, options)  # fmt: skip
+        else:
+            yield from _region_row(region, places, genome, scorer.tokens, options)
+
+
+def _region_row(
+    region: Region,
+    places: Iterable[tuple[int, int]],
+    genome: Genome,
+    tokens: Tokens,
+    options: PredictOptions,
+) -> Iterator[Tile]:
+    row = Row(region)
+    backwards = region.strand == "-"
+
+    def windows() -> Iterator[tuple[int, np.ndarray]]:
+        for start, end in places:
+            bases = genome.fetch(region.contig, start, end)
+            if backwards:
+                yield region.end - end, reverse_complement(bases)
+            else:
+                yield start - region.start, bases
+
+    yield from _checked(row, row_tiles(row, windows(), tokens), options)
+
+
+def _checked(row: Row, tiles: Iterator[Tile], options: PredictOptions) -> Iterator[Tile]:
+    """The tiles, or an error where the row cannot be scored and that is to fail."""
+    for tile in tiles:
+        if row.status and options.on_error == "fail":
+            region = row.region
+            raise InputError(
+                f"{region.contig}:{region.start}-{region.end} cannot be scored: "
+                f"{Status(row.status).note.replace('_', ' ')}",
+                path=region.source or None,
+                line=region.line,
+                hint="--on-error na writes an NA row instead",
+            )
+        yield tile
+
+
+def _status(region: Region, genome: Genome, needs_strand: bool, options: PredictOptions) -> Status:
+    try:
+        genome.check(region)
+    except ReferenceError_:
+        if options.on_error == "fail":
+            raise
+        known = region.contig in genome.lengths
+        return Status.OUT_OF_BOUNDS if known else Status.UNKNOWN_CONTIG
+    if needs_strand and region.strand == ".":
+        if options.on_error == "fail":
+            raise _no_strand(region, "has no strand")
+        return Status.NO_STRAND
+    return Status.SCORED
+
+
+def _no_strand(region: Region, what: str) -> InputError:
+    return InputError(
+        f"{what}, and the task reads strands",
+        path=region.source or None,
+        line=region.line,
+        hint="give + or - in column 6, or --ignore-strand to read forward",
+    )
+
+
+def _piece(region: Region, start: int, end: int) -> Region:
+    """A window of a region as a row of its own: its coordinates, the region's other columns."""
+    fields = (region.contig, str(start), str(end), *region.fields[3:])
+    return replace(region, start=start, end=end, fields=fields)
