@@ -35,13 +35,14 @@ from pathlib import Path
 import numpy as np
 
 from dnatk.analysis.background import draw_background, kmer_frequencies, oriented, usable_regions
-from dnatk.analysis.leakage import count_overlaps, find_duplicates
 from dnatk.analysis.probe import GRID, probe, score
 from dnatk.errors import DnatkError, InputError
 from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome
 from dnatk.genome.regions import Region
 from dnatk.inference.embed import EmbedOptions, embed
+from dnatk.labelled.places import Spans, read_bases
+from dnatk.labelled.twins import canonical
 from dnatk.model.encoder import resolve_layer
 from dnatk.model.loading import read_model
 from dnatk.output.hdf5 import read_embeddings
@@ -171,13 +172,14 @@ def check_split(
     test = [region for region, held in zip(regions, test_N, strict=True) if held]
     if not train or not test:
         raise InputError("a part of the split is empty: no promoter on the held-out contigs?")
-    duplicate_N = find_duplicates(*([oriented(genome, r) for r in part] for part in (test, train)))
+    known = {canonical(read_bases(genome, region)) for region in train}
+    duplicate_N = np.array([canonical(read_bases(genome, region)) in known for region in test])
     sizes = {
         "train": len(train),
         "train_promoters": int(label_N[~test_N].sum()),
         "test": len(test),
         "test_promoters": int(label_N[test_N].sum()),
-        "overlaps": count_overlaps(test, train),
+        "overlaps": int(Spans(train).overlapping(test).sum()),
         "duplicates": int(duplicate_N.sum()),
     }
     if sizes["overlaps"]:

@@ -10,12 +10,12 @@ import pytest
 from conftest import random_bases, write_fasta
 
 from dnatk.analysis.background import draw_background, kmer_frequencies, oriented, usable_regions
-from dnatk.analysis.leakage import count_overlaps, find_duplicates
 from dnatk.analysis.probe import probe
 from dnatk.errors import ReferenceError_
 from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome
 from dnatk.genome.regions import Region
+from dnatk.labelled.places import Spans
 
 CONTIGS = ("chrI", "chrII", "chrIII", "chrIV")
 LENGTH = 60
@@ -58,7 +58,7 @@ def test_background_matches_promoters_and_avoids_them(data):
             len(promoter),
             promoter.strand,
         )
-    assert count_overlaps(windows, promoters) == 0
+    assert not Spans(promoters).overlapping(windows).any()
     assert not any(b"N" in oriented(genome, window) for window in windows)
     assert len({(w.contig, w.start) for w in windows}) == len(windows)
     again = draw_background(genome, promoters, promoters, np.random.default_rng(2))
@@ -73,17 +73,6 @@ def test_only_usable_regions_stay(data):
     assert usable_regions(genome, [good, *bad, good]) == [good]
     with pytest.raises(ReferenceError_, match="no contig 'I'"):
         usable_regions(genome, [Region("I", 100, 160)])
-
-
-def test_overlaps_are_counted_by_the_base():
-    train = [Region("c", 100, 200), Region("c", 500, 600)]
-    test = [Region("c", 200, 300), Region("c", 199, 210), Region("d", 100, 200)]
-    assert count_overlaps(test, train) == 1
-
-
-def test_duplicates_are_found_on_either_strand():
-    train = [b"AACGT", b"GGGTA"]
-    assert find_duplicates([b"AACGT", b"TACCC", b"GGGTT"], train).tolist() == [True, True, False]
 
 
 def test_frequencies_read_the_strand(data):

@@ -10,14 +10,14 @@ import numpy as np
 from dnatk.errors import InputError
 from dnatk.genome.fasta import Genome
 from dnatk.genome.regions import Region
-from dnatk.kmers import encode, reverse_complement
+from dnatk.kmers import encode
 from dnatk.kmers.vocab import FIRST_KMER, UNK
+from dnatk.labelled.places import read_bases
 
 
 def oriented(genome: Genome, region: Region) -> bytes:
     """Upper-case bases of a region as its strand reads them."""
-    bases = genome.fetch(region.contig, region.start, region.end)
-    return (reverse_complement(bases) if region.strand == "-" else bases).tobytes().upper()
+    return read_bases(genome, region).tobytes()
 
 
 def usable_regions(genome: Genome, regions: Iterable[Region]) -> list[Region]:
