@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from conftest import random_bases, write_fasta
 
@@ -69,8 +70,10 @@ def test_every_option_has_a_help(run):
 
     for name in COMMANDS:
         command = importlib.import_module(f"dnatk.cli.{name}").command
-        for option in command.params[1:]:
-            assert getattr(option, "help", None), f"{name} {option.name}"
+        for part in (command, *getattr(command, "commands", {}).values()):
+            for option in part.params:
+                if isinstance(option, click.Option):
+                    assert option.help, f"{name} {option.name}"
 
 
 def test_cli_choices_are_those_of_the_library():
