@@ -73,8 +73,7 @@ def finetune(
     length = choices.length or int(max(train.lengths()))
     Fit.parse(choices.fit, length)
     for data in sets.values():
-        trunk.check_fits(data, length)
-        _check_tokens(data, trunk)
+        trunk.check(data)
     staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
@@ -108,14 +107,3 @@ def _leaked(sets: Mapping[str, LabelledSet]) -> np.ndarray | None:
     leaked_N = np.zeros(len(sets["test"]), dtype=bool)
     leaked_N[examine(dict(sets)).leaked["test"]] = True
     return leaked_N
-
-
-def _check_tokens(data: LabelledSet, trunk: Trunk) -> None:
-    for line, sequence in zip(data.lines, data.sequences, strict=True):
-        if not trunk.tokens.valid(trunk.tokens.encode(sequence)).any():
-            raise InputError(
-                "no k-mer free of N in this sequence",
-                path=data.path,
-                line=line,
-                hint="take it out, or give a longer one",
-            )

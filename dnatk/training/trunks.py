@@ -13,6 +13,7 @@ from torch import nn
 
 from dnatk.errors import InputError, ModelError
 from dnatk.kmers import KmerTokens, Tokens
+from dnatk.labelled.dataset import LabelledSet
 from dnatk.model.foreign import is_native, load_foreign, state_sha256
 from dnatk.model.loading import read_model, shipped_models
 from dnatk.model.tokenizer_files import write_tokenizer
@@ -144,24 +145,26 @@ class Trunk:
         sha256 = state_sha256(module.model)
         return TrunkReference(self.reference.name, sha256, False, 0, 0, self.config.revision)
 
-    def check_fits(self, data, length: int) -> None:
-        """Raise :class:`InputError` naming the first sequence that the trunk cannot take."""
-        if self.max_bases:
-            if length > self.max_bases:
-                raise InputError(
-                    f"a length of {length} bases is more than the model takes",
-                    hint=f"at most {self.max_bases}; --length crops to the middle",
-                )
-            return
+    def check(self, data: LabelledSet) -> None:
+        """Raise :class:`InputError` naming the first sequence that the trunk cannot take or read."""
         extra = len(self.tokens.prefix) + len(self.tokens.suffix)
         for line, sequence in zip(data.lines, data.sequences, strict=True):
-            n_tokens = len(self.tokens.encode(sequence)) + extra
-            if n_tokens > self.max_tokens:
+            ids = self.tokens.encode(sequence)
+            if len(ids) + extra > self.max_tokens:
+                fits = f" ({self.max_bases} bases)" if self.max_bases else ""
                 raise InputError(
-                    f"{n_tokens} tokens, the model takes {self.max_tokens}",
+                    f"a sequence of {len(sequence)} bases is {len(ids) + extra} tokens, "
+                    f"the model takes {self.max_tokens}{fits}",
                     path=data.path,
                     line=line,
-                    hint="--length crops to the middle",
+                    hint="--length cuts all to their middle",
+                )
+            if not self.tokens.valid(ids).any():
+                raise InputError(
+                    f"no token free of N in this sequence of {len(sequence)} bases",
+                    path=data.path,
+                    line=line,
+                    hint="take it out, or give a longer one",
                 )
 
 
