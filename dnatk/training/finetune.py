@@ -74,6 +74,11 @@ def finetune(
     Fit.parse(choices.fit, length)
     for data in sets.values():
         trunk.check(data)
+    if trunk.max_bases and length > trunk.max_bases:
+        raise InputError(
+            f"a task length of {length} bases is more than the model takes",
+            hint=f"at most {trunk.max_bases}",
+        )
     staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()

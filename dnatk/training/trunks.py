@@ -146,7 +146,7 @@ class Trunk:
         return TrunkReference(self.reference.name, sha256, False, 0, 0, self.config.revision)
 
     def check(self, data: LabelledSet) -> None:
-        """Raise :class:`InputError` naming the first sequence that the trunk cannot take or read."""
+        """Raise :class:`InputError` naming the first sequence that the trunk cannot take."""
         extra = len(self.tokens.prefix) + len(self.tokens.suffix)
         for line, sequence in zip(data.lines, data.sequences, strict=True):
             ids = self.tokens.encode(sequence)
