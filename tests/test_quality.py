@@ -11,7 +11,7 @@ import pytest
 from conftest import random_bases
 
 FOLDER = Path(__file__).parents[1] / "examples" / "quality"
-MODULES = ("sets", "ledger", "kmer", "cnn", "run", "table")
+MODULES = ("sets", "ledger", "kmer", "cnn", "trunk", "run", "table")
 QUICK = {"epochs": 3, "max_steps": 60}
 
 
@@ -172,6 +172,26 @@ def test_what_is_wrong_is_said(quality, gue, capsys):
     broken.write_text('{"model": "kmer"')
     assert quality.table.main([str(broken)]) == 1
     assert "broken.jsonl:1: is no cell of a ledger" in capsys.readouterr().err
+
+
+def test_trunk_cells_keep_their_tasks_and_take_them_again(quality, gue, tiny_model, monkeypatch):
+    monkeypatch.setattr(quality.trunk, "TRUNK", str(tiny_model))
+    monkeypatch.setattr(quality.trunk, "STEPS", {"core-tata": 4, "mouse-2": 4})
+    kept = gue / "tasks"
+    models = ("--models", "scratch,lora,probe", "--seeds", "1", "--tasks", str(kept))
+    code, rows = run(quality, gue, *models)
+    assert (code, len(rows)) == (0, 6)
+    names = {path.name for path in kept.iterdir()}
+    assert {"prom-prom_core_tata-lora-1", "mouse-2-scratch-1"} <= names
+    assert len({row["trunk_sha256"] for row in rows}) == 1
+
+    def no_training(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("dnatk.training.finetune.finetune", no_training)
+    (gue / "ledger.jsonl").unlink()
+    code, again = run(quality, gue, *models)
+    assert [row["test"] for row in again] == [row["test"] for row in rows]
 
 
 def test_the_table_shows_what_there_is_and_no_more(quality, tmp_path, capsys):
