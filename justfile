@@ -21,9 +21,11 @@ lint:
     .venv/bin/ruff check .
     .venv/bin/ruff format --check .
 
-# Write docs/cli.md from --help
+# Write the pages that are made: the command line, the bundled tasks, the quality table
 docs:
     .venv/bin/python docs/make_cli.py
+    .venv/bin/python docs/make_tasks.py
+    .venv/bin/python examples/quality/table.py examples/quality/ledger.jsonl --into docs/quality.md
 
 # The benchmarks behind docs/performance.md (on a quiet machine)
 bench:

@@ -17,11 +17,12 @@ from dnatk.cli import COMMANDS
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_cli_reference_is_fresh():
-    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs/make_cli.py")
+@pytest.mark.parametrize(("page", "make"), [("cli", "reference"), ("tasks", "tasks_page")])
+def test_made_pages_are_fresh(page, make):
+    spec = importlib.util.spec_from_file_location("maker", ROOT / f"docs/make_{page}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs/cli.md").read_text() == module.reference(), "run `just docs`"
+    assert (ROOT / f"docs/{page}.md").read_text() == getattr(module, make)(), "run `just docs`"
 
 
 def test_the_readme_names_every_command():

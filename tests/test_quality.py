@@ -245,3 +245,9 @@ def test_the_committed_ledger_is_sound(quality):
         assert each["set"] in quality.sets.SETS
         assert each["model"] in quality.run.MODULES
         json.dumps(each, allow_nan=False)
+
+
+def test_the_page_shows_the_committed_ledger(quality):
+    page = (FOLDER.parents[1] / "docs" / "quality.md").read_text()
+    tables = quality.table.report(quality.ledger.read(FOLDER / "ledger.jsonl"))
+    assert quality.table.put_into(page, tables) == page, "run `just docs`"

@@ -163,7 +163,7 @@ def _open_h5(
 
 def _count(source: str | Path, genome: Genome, on_error: str) -> int | None:
     """Read a BED file to its end before any work, so that line 90,000 fails in the first second."""
-    if str(source) == "-":
+    if not Path(source).is_file():  # "-", or a pipe with a name: it can be read once
         return None
     count = 0
     for region in read_bed(source):

@@ -60,6 +60,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
+    except BrokenPipeError:  # of standard output, which is written beside the file
+        raise
     except OSError as error:
         raise OutputError(f"cannot be written: {_reason(error)}", path=path) from error
     finally:

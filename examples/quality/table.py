@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import mean, stdev
 
 import ledger
 from run import MODULES, SEEDLESS
 from sets import PUBLISHED, SETS
 
-from dnatk.errors import DnatkError
+from dnatk.errors import DnatkError, InputError
 
 TITLES = {
     "kmer": "3..6-mer logistic regression",
@@ -83,24 +84,44 @@ def leaks(rows: Sequence[Mapping]) -> str:
     return ", ".join(f"{name} {known[name]}" for name in SETS if name in known)
 
 
+def report(rows: Sequence[Mapping]) -> str:
+    """Both tables with what they are."""
+    parts = ["Test MCC (%), mean ± sd over seeds (number of seeds):", markdown(rows, "test")]
+    if leaks(rows):
+        parts.append(
+            "The same without the test sequences that stand in train, on either strand\n"
+            f"({leaks(rows)}):"
+        )
+        parts.append(markdown(rows, "test_unleaked"))
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def put_into(page: str, tables: str) -> str:
+    """A page with the tables between its marks."""
+    before, mark, rest = page.partition("<!-- table -->")
+    _, end, after = rest.partition("<!-- /table -->")
+    if not mark or not end:
+        raise InputError("has no <!-- table --> .. <!-- /table -->")
+    return f"{before}{mark}\n{tables}{end}{after}"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print both tables."""
+    """Print both tables, or put them into a page."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("ledger")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help="a page with marks for them")
     arguments = parser.parse_args(argv)
     try:
-        rows = ledger.read(arguments.ledger)
+        tables = report(ledger.read(arguments.ledger))
+        if arguments.into is None:
+            print(tables, end="")
+        else:
+            arguments.into.write_text(put_into(arguments.into.read_text(), tables))
     except DnatkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print("Test MCC (%), mean ± sd over seeds (number of seeds):\n")
-    print(markdown(rows, "test"))
-    if leaks(rows):
-        print("\nThe same without the test sequences that stand in train, on either strand")
-        print(f"({leaks(rows)}):\n")
-        print(markdown(rows, "test_unleaked"))
     return 0
 
 
