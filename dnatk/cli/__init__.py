@@ -29,8 +29,18 @@ COMMANDS = {
 }
 
 
+class ClosedPipe(Exception):
+    """The reader of stdout has gone (head, say)."""
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands' names and one-line helps without importing them."""
+
+    def invoke(self, ctx: click.Context):
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click itself would exit with 1
+            raise ClosedPipe from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -89,8 +99,8 @@ def main(args: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of stdout has gone (head, say): no complaint, and none at exit either.
+    except ClosedPipe:
+        # No complaint, and none at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except (DnatkError, click.ClickException) as error:
