@@ -81,10 +81,11 @@ from dnatk.cli.options import device_option, precision_option, threads_option
 )
 @click.option(
     "--pool",
-    type=click.Choice(["mean", "max", "cls", "all"]),
+    type=click.Choice(["mean", "max", "cls", "all", "positions"]),
     default="mean",
     show_default=True,
-    help="How tokens become one vector for the head; all is the three side by side.",
+    help="How tokens become one vector for the head; all is the three side by side, positions adds "
+    "every token in its place (for sequences cut round the same site).",
 )
 @click.option(
     "--epochs",

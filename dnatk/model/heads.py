@@ -16,7 +16,10 @@ from dnatk.errors import ModelError
 from dnatk.model.attention import equal_runs
 from dnatk.model.pooling import pool_tiles
 
-HEAD_POOLS = ("mean", "max", "cls", "all")
+HEAD_POOLS = ("mean", "max", "cls", "all", "positions")
+
+# What a token keeps for itself where positions are pooled.
+_CHANNELS = 8
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,12 @@ class HeadConfig:
     Attributes:
         hidden, outputs: D and C.
         pool: how the tokens of a sequence become one vector; "all" puts mean, max and the first
-            token ([CLS]) side by side.
+            token ([CLS]) side by side, "positions" adds a few numbers of every token in its
+            place, for sequences that are cut round the same site.
         dense: a layer of D units before the outputs; without it the head is linear.
         per_base: outputs for every base instead of one for the sequence.
         k, kmer_stride: which bases a token covers (per base only).
+        tokens: of the longest sequence, specials included ("positions" only).
     """
 
     hidden: int
@@ -39,11 +44,19 @@ class HeadConfig:
     per_base: bool = False
     k: int = 6
     kmer_stride: int = 1
+    tokens: int = 0
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The vectors of D that are put side by side."""
+        return ("mean", "max", "cls") if self.pool in ("all", "positions") else (self.pool,)
 
     @property
     def width(self) -> int:
         """P, the inputs of the first layer."""
-        return self.hidden * (3 if self.pool == "all" and not self.per_base else 1)
+        if self.per_base:
+            return self.hidden
+        return self.hidden * len(self.pools) + self.tokens * _CHANNELS
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -58,6 +71,8 @@ class Head(nn.Module):
             raise ModelError(f"pool must be one of {', '.join(HEAD_POOLS)}, not '{config.pool}'")
         self.config = config
         width = config.width
+        if config.tokens:
+            self.narrow = nn.Linear(config.hidden, _CHANNELS)
         if config.dense:
             self.dense = nn.Linear(width, config.hidden)
             width = config.hidden
@@ -68,16 +83,29 @@ class Head(nn.Module):
         self, hidden_TD: torch.Tensor, lengths: Sequence[int], kept_T: torch.Tensor
     ) -> torch.Tensor:
         """(S, P) fp32. ``kept_T`` (T,) bool: the tokens that count; a sequence needs one."""
-        pools = ("mean", "max", "cls") if self.config.pool == "all" else (self.config.pool,)
         with torch.autocast(hidden_TD.device.type, enabled=False):
             hidden_TD = hidden_TD.float()
             parts = []
-            for pool in pools:
+            for pool in self.config.pools:
                 part_SD = pool_tiles(hidden_TD, lengths, kept_T, pool)
                 if pool == "mean":
                     part_SD = part_SD / token_counts(kept_T, lengths)[:, None]
                 parts.append(part_SD)
+            if self.config.tokens:
+                parts.append(self._in_place(hidden_TD, lengths, kept_T))
             return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def _in_place(
+        self, hidden_TD: torch.Tensor, lengths: Sequence[int], kept_T: torch.Tensor
+    ) -> torch.Tensor:
+        """(S, tokens * channels): tokens side by side, 0 where a sequence has none that counts."""
+        narrow_TE = F.gelu(self.narrow(hidden_TD)) * kept_T[:, None]
+        rows = [
+            narrow_TE[start : start + count * length].unflatten(0, (count, length)).flatten(1)
+            for start, count, length in equal_runs(lengths)
+        ]
+        width = self.config.tokens * _CHANNELS
+        return torch.cat([F.pad(row, (0, width - row.shape[1])) for row in rows])
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Logits (.., C) of pooled vectors (S, P), or of tokens (T, D) for per-base tasks."""

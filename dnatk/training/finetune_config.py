@@ -72,6 +72,8 @@ class FinetuneConfig:
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} must be one of {', '.join(allowed)}")
+        if self.pool == "positions" and self.method == "probe":
+            raise InputError("a probe trains nothing that could read positions", hint="--pool all")
         if self.from_scratch and self.method != "full":
             raise InputError("from scratch there is nothing to adapt: use --method full")
 

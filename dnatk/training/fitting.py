@@ -136,6 +136,7 @@ class Fitting:
             per_base=space.kind == "per-base",
             k=self.trunk.reference.k or 1,
             kmer_stride=self.trunk.reference.kmer_stride or 1,
+            tokens=self.trunk.tokens_of(self.length) if self.config.pool == "positions" else 0,
         )
         torch.manual_seed(seed)
         mean_C, scale_C = self._target_scale()

@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -144,6 +145,17 @@ class Trunk:
         )
         sha256 = state_sha256(module.model)
         return TrunkReference(self.reference.name, sha256, False, 0, 0, self.config.revision)
+
+    def tokens_of(self, length: int) -> int:
+        """Tokens of ``length`` bases, specials included.
+
+        Raises:
+            InputError: only its tokenizer can say.
+        """
+        if not self.reference.native:
+            raise InputError("--pool positions needs a model with k-mer tokens")
+        extra = len(self.tokens.prefix) + len(self.tokens.suffix)
+        return len(self.tokens.encode(np.full(length, ord("A"), dtype=np.uint8))) + extra
 
     def check(self, data: LabelledSet) -> None:
         """Raise :class:`InputError` naming the first sequence that the trunk cannot take."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from sets import SETS
 
 from dnatk.errors import DnatkError
 from dnatk.inference.sequences import score_sequences
@@ -44,6 +45,8 @@ def configuration(model: str, name: str) -> dict:
     config = {"model": TRUNK, "pool": "all", "trunk_sha256": read_model(TRUNK).sha256}
     if model == "probe":
         return {**config, "method": "probe"}
+    if SETS[name].aligned:
+        config["pool"] = "positions"
     config |= {"epochs": 20.0, "max_steps": STEPS[name]}
     return {
         "scratch": {**config, "method": "full", "from_scratch": True, "lr": 5e-4},
