@@ -196,3 +196,95 @@ def task_of(tmp_path_factory, tiny_model):
         return made[key]
 
     return call
+
+
+def labelled_rows(kind: str, n: int, seed: int, length: int = 60) -> list[tuple[str, ...]]:
+    """(sequence, label, ...) of n examples: thirds of AAT or of GGC with errors, and which."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        rich = rng.random(3) < 0.5
+        rich[0] = i % 2
+        if kind in ("binary", "multiclass"):  # all alike, but for class b
+            rich[:] = i % 2
+            rich[2] ^= kind == "multiclass" and i % 4 > 1
+        third = length // 3
+        parts = [("GGC" if each else "AAT") * third for each in rich]
+        bases = np.array(list("".join(part[:third] for part in parts)))
+        errors = rng.random(len(bases)) < 0.1
+        bases[errors] = rng.choice(list("ACGT"), errors.sum())
+        gc, sequence = np.isin(bases, ["G", "C"]), "".join(bases)
+        labels = {
+            "binary": (str(int(rich[0])),),
+            "multiclass": ("abc"[int(rich.sum() + 0.5) // 2 + int(rich.all())],),
+            "multilabel": tuple(str(int(each)) for each in rich),
+            "regression": (f"{100 + 20 * gc.mean():.3f}", f"{-3 - gc[:20].mean():.4f}"),
+            "per-base": ("".join("ie"[int(each)] * third for each in rich),),
+        }
+        rows.append((sequence, *labels[kind]))
+    return rows
+
+
+def write_labelled(path: Path, kind: str, n: int, seed: int, length: int = 60) -> Path:
+    """A CSV of :func:`labelled_rows`."""
+    several = kind in ("multilabel", "regression")
+    header = ("sequence", *(CLASSES[kind] if several else ("label",)))
+    rows = [header, *labelled_rows(kind, n, seed, length)]
+    path.write_text("".join(",".join(row) + "\n" for row in rows))
+    return path
+
+
+def label_options(kind: str) -> list[str]:
+    """What finetune must be told of the tables of :func:`write_labelled`."""
+    names = CLASSES[kind] if kind in ("multilabel", "regression") else ()
+    return ["--kind", kind, *(part for name in names for part in ("--label-column", name))]
+
+
+def files(tables: Path, kind: str) -> list[object]:
+    """The arguments of finetune that name the three tables of a kind."""
+    train, dev, test = (tables / f"{kind}.{part}.csv" for part in ("train", "dev", "test"))
+    return [train, "--dev", dev, "--test", test]
+
+
+def cli(*args: object) -> int:
+    """Run ``dnatk ARGS...`` in this process; its exit code."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(arg) for arg in args])
+    return stop.value.code or 0
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory) -> Path:
+    """A directory of KIND.train.csv, .dev.csv and .test.csv of every kind."""
+    path = tmp_path_factory.mktemp("tables")
+    for kind in CLASSES:
+        for seed, (part, n) in enumerate((("train", 60), ("dev", 24), ("test", 30))):
+            write_labelled(path / f"{kind}.{part}.csv", kind, n, seed)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, tables, tiny_model):
+    """``trained(kind, method)``: a task that dnatk finetune has trained for a few steps, once."""
+    made: dict[tuple, Path] = {}
+
+    def call(kind: str = "binary", method: str = "lora") -> Path:
+        if (kind, method) not in made:
+            out = tmp_path_factory.mktemp("trained") / f"{kind}-{method}"
+            with pytest.MonkeyPatch.context() as patch:
+                if (kind, method) != ("binary", "lora"):  # plots take longer than all the rest
+                    patch.setattr("dnatk.training.fitting.draw_plots", lambda *_, **__: None)
+                code = cli("-q", "finetune", *files(tables, kind), "-o", out, "--model", tiny_model,
+                           "--method", method, *label_options(kind), *QUICK)  # fmt: skip
+            assert code == 0
+            made[kind, method] = out
+        return made[kind, method]
+
+    return call
+
+
+# A run of some seconds that learns something.
+QUICK = (
+    "--device", "cpu", "--precision", "fp32", "--max-steps", "12", "--batch-size", "16",
+    "--lr", "0.01",
+)  # fmt: skip
