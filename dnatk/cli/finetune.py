@@ -276,10 +276,12 @@ def command(
 
 def metrics_table(metrics: dict[str, dict[str, float]]) -> str:
     """Metrics with their intervals, aligned."""
+    from math import isnan
+
     rows = []
     for name, estimate in metrics.items():
         interval = ""
-        if "low" in estimate:
+        if "low" in estimate and not isnan(estimate["low"]):
             interval = f"{estimate['low']:.4f} to {estimate['high']:.4f}"
         rows.append((name, f"{estimate['value']:.4f}", interval))
     return aligned(("metric", "value", "95 % interval"), rows)

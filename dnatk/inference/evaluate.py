@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,9 +35,12 @@ class Evaluation:
 def read_for_task(path: str, task: Task, options: ReadOptions) -> LabelledSet:
     """Labelled data whose labels are the task's, by its own names or by those in words.
 
+    Sequences and regions are brought to the length that the training data were brought to.
+
     Raises:
         InputError: as :func:`read_labelled`; an unknown class names those of the task.
     """
+    options = replace(options, length=options.length or task.details.get("read_length", 0))
     try:
         return read_labelled(path, options, task.space)
     except InputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from statistics import mean, stdev
 
 from dnatk.tasks.task import Task
@@ -83,7 +84,7 @@ def _measured(task: Task) -> str:
 def _cell(estimate: dict | None) -> str:
     if estimate is None:
         return ""
-    if "low" not in estimate:
+    if "low" not in estimate or isnan(estimate["low"]):
         return f"{estimate['value']:.4f}"
     return f"{estimate['value']:.4f} ({estimate['low']:.4f} to {estimate['high']:.4f})"
 

@@ -61,7 +61,7 @@ def finetune(
     """
     choices = choices or TaskChoices()
     target = check_directory(output, marker=TASK_FILE, force=force)
-    train, space = sets["train"], sets["train"].space
+    space = sets["train"].space
     config = replace(config, metric=config.metric or PRIMARY[space.kind])
     if config.metric not in metrics_of(space.kind):
         raise InputError(
@@ -70,7 +70,7 @@ def finetune(
         )
     trunk = Trunk.find(config)
     require_sequence_head(trunk, space.kind)
-    length = choices.length or int(max(train.lengths()))
+    length = choices.length or int(max(max(data.lengths()) for data in sets.values()))
     Fit.parse(choices.fit, length)
     for data in sets.values():
         trunk.check(data)

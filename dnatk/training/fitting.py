@@ -53,7 +53,7 @@ class TaskChoices:
     """What a task says of itself, and how it treats regions; see :class:`Task`.
 
     Attributes:
-        length: L; 0: the longest training sequence.
+        length: L; 0: the longest sequence.
         class_names: in words, in the order of the classes; (): as in the data.
     """
 
@@ -275,6 +275,7 @@ class Fitting:
             "seed": best.seed,
             "seeds": {str(run.seed): run.scores for run in runs},
             "config": asdict(self.config),
+            "read_length": self.choices.length,
             "data": {name: describe(data) for name, data in self.sets.items()},
         }
         task = replace(task, metrics=metrics, details=details)
@@ -299,6 +300,7 @@ class Fitting:
             outputs_NC,
             thresholds=task.limits(),
             group_N=np.repeat(np.arange(len(data)), data.lengths()) if per_base else None,
+            seed=self.config.seed,
         )
         return {metric: asdict(estimate) for metric, estimate in estimates.items()}
 

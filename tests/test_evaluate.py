@@ -1,0 +1,362 @@
+"""``dnatk evaluate``: its numbers are those of the training, and scikit-learn's."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import CLASSES, files, label_options, write_fasta, write_labelled
+from sklearn import metrics
+
+import dnatk
+
+EXACT = ("--device", "cpu", "--precision", "fp32")
+
+pytestmark = pytest.mark.usefixtures("clean_home")
+
+
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch):
+    monkeypatch.setattr("dnatk.training.fitting.draw_plots", lambda *_, **__: None)
+
+
+@pytest.fixture
+def evaluated(run, tables):
+    """``evaluated(task, kind)``: the JSON of dnatk evaluate on the test table of a kind."""
+
+    def call(task, kind="binary", *options, data=None) -> dict:
+        data = data or tables / f"{kind}.test.csv"
+        result = run("evaluate", task, data, "--json", *EXACT, *label_columns(kind), *options)
+        assert result.code == 0, result.err
+        return json.loads(result.out)
+
+    return call
+
+
+def label_columns(kind: str) -> list[str]:
+    return label_options(kind)[2:]
+
+
+def read(path) -> list[dict]:
+    with open(path) as handle:
+        return list(csv.DictReader(handle))
+
+
+def measured(task) -> dict:
+    """What task.json says of the test set."""
+    return json.loads((task / "task.json").read_text())["metrics"]["test"]
+
+
+def same(found: dict, wanted: dict) -> None:
+    """The same estimates; probabilities pass through float32 at scoring."""
+    assert list(found) == list(wanted)
+    for name, each in wanted.items():
+        assert found[name] == pytest.approx(each, abs=1e-6, rel=1e-5), name
+
+
+@pytest.mark.parametrize("method", ["lora", "full", "probe"])
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_evaluate_gives_what_the_training_measured(kind, method, trained, evaluated, tables):
+    task = trained(kind, method)
+    whole = json.loads((task / "task.json").read_text())["metrics"]
+    found = evaluated(task, kind)
+    assert found["examples"] == 30
+    same(found["metrics"], measured(task))
+    dev = evaluated(task, kind, data=tables / f"{kind}.dev.csv")["metrics"]
+    same({name: {"value": each["value"]} for name, each in dev.items()}, whole["dev"])
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "per-base"])
+def test_evaluate_gives_what_the_training_measured_of_other_kinds(kind, trained, evaluated):
+    task = trained(kind)
+    same(evaluated(task, kind)["metrics"], measured(task))
+
+
+@pytest.fixture
+def predicted(run, tables, tmp_path):
+    """``predicted(task, kind)``: (frame of predict's HDF5, rows of its table) of the test set."""
+
+    def call(task, kind, *options):
+        rows = read(tables / f"{kind}.test.csv")
+        sequences = {f"s{i}": row["sequence"] for i, row in enumerate(rows)}
+        fasta = write_fasta(tmp_path / "test.fa", sequences)
+        h5 = tmp_path / "p.h5"
+        result = run("predict", fasta, "--task", task, "--h5", h5, "--force", *EXACT, *options)
+        assert result.code == 0, result.err
+        lines = [line.lstrip("#") for line in result.out.splitlines() if line[:2] != "##"]
+        return dnatk.read_predictions(h5)[0], list(csv.DictReader(lines, delimiter="\t"))
+
+    return call
+
+
+def ece(p, right):
+    """Expected calibration error over 15 bins (i/15, (i+1)/15], by the definition."""
+    p, right, gap = np.asarray(p), np.asarray(right), 0.0
+    for low in np.arange(15) / 15:
+        inside = (p > low) & (p <= low + 1 / 15)
+        if inside.any():
+            gap += inside.mean() * abs(p[inside].mean() - right[inside].mean())
+    return gap
+
+
+def test_binary_metrics_are_scikit_learns(trained, evaluated, predicted, tables):
+    task = trained("binary")
+    frame, rows = predicted(task, "binary", "--probabilities")
+    truth = [int(row["label"]) for row in read(tables / "binary.test.csv")]
+    got = {name: each["value"] for name, each in evaluated(task)["metrics"].items()}
+    for p, label, tolerance in (
+        (frame["p_1"].to_numpy(np.float64), frame["label"].astype(int), 1e-6),
+        (np.array([float(row["p_1"]) for row in rows]), [int(r["label"]) for r in rows], 2e-4),
+    ):
+        wanted = {
+            "accuracy": metrics.accuracy_score(truth, label),
+            "f1": metrics.f1_score(truth, label),
+            "mcc": metrics.matthews_corrcoef(truth, label),
+            "auroc": metrics.roc_auc_score(truth, p),
+            "auprc": metrics.average_precision_score(truth, p),
+            "brier": metrics.brier_score_loss(truth, p),
+            "nll": metrics.log_loss(truth, p),
+            "ece": ece(np.maximum(p, 1 - p), (p > 0.5) == np.array(truth)),
+        }
+        assert got == pytest.approx(wanted, abs=tolerance), tolerance
+
+
+def test_multiclass_metrics_are_scikit_learns(trained, evaluated, predicted, tables):
+    task = trained("multiclass")
+    frame, _ = predicted(task, "multiclass")
+    names = CLASSES["multiclass"]
+    truth = np.array([names.index(row["label"]) for row in read(tables / "multiclass.test.csv")])
+    p = frame[[f"p_{name}" for name in names]].to_numpy(np.float64)
+    p = p / p.sum(axis=1, keepdims=True)
+    label = p.argmax(axis=1)
+    one_hot = np.eye(3)[truth]
+    wanted = {
+        "accuracy": metrics.accuracy_score(truth, label),
+        "f1": metrics.f1_score(truth, label, average="macro"),
+        "mcc": metrics.matthews_corrcoef(truth, label),
+        "auroc": metrics.roc_auc_score(truth, p, multi_class="ovr", average="macro"),
+        "auprc": metrics.average_precision_score(one_hot, p, average="macro"),
+        "brier": np.square(p - one_hot).sum(axis=1).mean(),
+        "nll": metrics.log_loss(truth, p),
+        "ece": ece(p.max(axis=1), label == truth),
+    }
+    got = {name: each["value"] for name, each in evaluated(task, "multiclass")["metrics"].items()}
+    assert got == pytest.approx(wanted, abs=1e-5)
+
+
+def test_multilabel_metrics_are_scikit_learns(trained, evaluated, predicted, tables):
+    task = trained("multilabel")
+    frame, _ = predicted(task, "multilabel")
+    names = CLASSES["multilabel"]
+    truth = np.array(
+        [[int(row[name]) for name in names] for row in read(tables / "multilabel.test.csv")]
+    )
+    p = frame[[f"p_{name}" for name in names]].to_numpy(np.float64)
+    label = np.array([[name in text.split(",") for name in names] for text in frame["label"]])
+    columns = range(3)
+    wanted = {
+        "accuracy": metrics.accuracy_score(truth, label),
+        "f1": metrics.f1_score(truth, label, average="macro"),
+        "mcc": np.mean([metrics.matthews_corrcoef(truth[:, c], label[:, c]) for c in columns]),
+        "auroc": metrics.roc_auc_score(truth, p, average="macro"),
+        "auprc": metrics.average_precision_score(truth, p, average="macro"),
+        "brier": np.mean([metrics.brier_score_loss(truth[:, c], p[:, c]) for c in columns]),
+        "nll": np.mean([metrics.log_loss(truth[:, c], p[:, c]) for c in columns]),
+    }
+    got = {name: each["value"] for name, each in evaluated(task, "multilabel")["metrics"].items()}
+    assert {name: got[name] for name in wanted} == pytest.approx(wanted, abs=1e-5)
+
+
+def test_regression_metrics_are_scikit_learns(trained, evaluated, predicted, tables):
+    from scipy.stats import pearsonr, spearmanr
+
+    task = trained("regression")
+    frame, rows = predicted(task, "regression")
+    names = CLASSES["regression"]
+    truth = np.array(
+        [[float(row[name]) for name in names] for row in read(tables / "regression.test.csv")]
+    )
+    values = frame[[f"value_{name}" for name in names]].to_numpy(np.float64)
+    shown = [[float(row[f"value_{name}"]) for name in names] for row in rows]
+    np.testing.assert_allclose(shown, values, rtol=1e-5)
+    assert 100 < values[:, 0].mean() < 120, "in the unit of the targets"
+    wanted = {
+        "pearson": np.mean([pearsonr(truth[:, c], values[:, c]).statistic for c in (0, 1)]),
+        "spearman": np.mean([spearmanr(truth[:, c], values[:, c]).statistic for c in (0, 1)]),
+        "r2": metrics.r2_score(truth, values),
+        "mse": metrics.mean_squared_error(truth, values),
+    }
+    got = {name: each["value"] for name, each in evaluated(task, "regression")["metrics"].items()}
+    assert got == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_new_process_gives_the_same(trained, run, tables, evaluated):
+    """What was trained, saved and loaded elsewhere: the same figures to the last digit."""
+    task = trained("binary", "full")
+    command = [sys.executable, "-m", "dnatk", "evaluate", task, tables / "binary.test.csv"]
+    command = [*map(str, command), "--json", *EXACT]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == evaluated(task)
+
+
+def test_the_table_is_on_stdout_and_the_rest_on_stderr(trained, run, tables):
+    result = run("evaluate", trained(), tables / "binary.test.csv", *EXACT)
+    lines = result.out.splitlines()
+    assert lines[0].split("  ")[0] == "metric"
+    assert [line.split()[0] for line in lines[1:]] == [
+        "accuracy", "f1", "mcc", "auroc", "auprc", "brier", "ece", "nll",
+    ]  # fmt: skip
+    assert result.err == "30 examples, 95 % bootstrap intervals\n"
+    assert run("-q", "evaluate", trained(), tables / "binary.test.csv", *EXACT).err == ""
+
+
+def test_seed_and_resamples_decide_the_intervals(trained, evaluated):
+    task = trained()
+    one, two = evaluated(task, "binary", "--seed", 1), evaluated(task, "binary", "--seed", 2)
+    assert one["metrics"]["nll"]["value"] == two["metrics"]["nll"]["value"]
+    assert one["metrics"]["nll"]["low"] != two["metrics"]["nll"]["low"]
+    assert evaluated(task, "binary", "--seed", 1) == one
+
+
+def test_classes_may_be_named_in_words(trained, evaluated, tables, tmp_path, run, tiny_model):
+    out = tmp_path / "t"
+    result = run(
+        "finetune", *files(tables, "binary"), "-o", out, "--model", tiny_model, "--method", "probe",
+        "--class-names", "poor, rich", *EXACT,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    words = tmp_path / "words.csv"
+    rows = read(tables / "binary.test.csv")
+    lines = [f"{row['sequence']},{('poor', 'rich')[int(row['label'])]}\n" for row in rows]
+    words.write_text("sequence,label\n" + "".join(lines))
+    assert evaluated(out, data=words)["metrics"] == evaluated(out)["metrics"]
+    write_fasta(tmp_path / "s.fa", {"a": "GGC" * 20})
+    assert "\trich\t" in run("predict", tmp_path / "s.fa", "--task", out, *EXACT).out
+
+
+def test_the_longest_sequence_of_all_sets_is_the_length(
+    run, tables, tmp_path, tiny_model, evaluated
+):
+    """So that what was measured in training are whole sequences, as they are in evaluation."""
+    out, test = tmp_path / "t", write_labelled(tmp_path / "long.csv", "binary", 20, 9, length=90)
+    result = run(
+        "finetune", *files(tables, "binary")[:-1], test, "-o", out, "--model", tiny_model,
+        "--method", "probe", *EXACT,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert json.loads((out / "task.json").read_text())["length"] == 90
+    same(evaluated(out, data=test)["metrics"], measured(out))
+
+
+def test_data_cropped_in_training_are_cropped_alike(run, tables, tmp_path, tiny_model, evaluated):
+    """--length of the training holds: the same file gives the same figures."""
+    out = tmp_path / "t"
+    result = run(
+        "finetune", *files(tables, "binary"), "-o", out, "--model", tiny_model, "--method", "probe",
+        "--length", 40, *EXACT,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    same(evaluated(out)["metrics"], measured(out))
+
+
+def test_a_bed_gives_what_the_training_measured(run, tmp_path, tiny_model, task_of):
+    """Regions brought to --length by the genome, in training and evaluation alike."""
+    genome, bed = genome_with_islands(tmp_path)
+    out = tmp_path / "t"
+    options = ["--genome", genome, "--label-column", "5", *EXACT]
+    result = run(
+        "finetune", bed, "-o", out, "--model", tiny_model, "--method", "probe", "--length", 60,
+        "--test-contig", "chr4", *options,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    test = tmp_path / "test.bed"
+    lines = bed.read_text().splitlines(keepends=True)
+    test.write_text("".join(line for line in lines if line.startswith("chr4\t")))
+    found = run("evaluate", out, test, "--json", *options)
+    assert found.code == 0, found.err
+    same(json.loads(found.out)["metrics"], measured(out))
+
+
+def genome_with_islands(directory, contigs=5, islands=12):
+    """A genome of AT-rich contigs with GC-rich islands; a BED of both, labelled in column 5."""
+    rng = np.random.default_rng(8)
+    sequences, lines = {}, []
+    for number in range(1, contigs + 1):
+        contig, bases = f"chr{number}", rng.choice(list("AATTATGC"), 200 * islands)
+        for i in range(islands):
+            bases[200 * i + 100 : 200 * i + 160] = rng.choice(list("GCGCGCAT"), 60)
+            start = 200 * i + 110 + int(rng.integers(0, 10))
+            lines.append(f"{contig}\t{start}\t{start + 30}\tisland\t1\t{'+-'[i % 2]}\n")
+            lines.append(f"{contig}\t{200 * i + 20}\t{200 * i + 55}\tsea\t0\t{'-+'[i % 2]}\n")
+        sequences[contig] = "".join(bases)
+    bed = directory / "islands.bed"
+    bed.write_text("".join(lines))
+    return write_fasta(directory / "islands.fa", sequences), bed
+
+
+# What does not fit
+
+
+def one_line(result, code: int, *parts: str) -> None:
+    assert result.code == code, result.err
+    assert result.out == ""
+    assert result.err.count("\n") == 1, result.err
+    assert result.err.startswith("dnatk: error: ")
+    for part in parts:
+        assert part in result.err
+
+
+def test_an_unknown_class_names_the_line_and_the_known_ones(trained, run, tmp_path):
+    data = tmp_path / "d.csv"
+    data.write_text(f"sequence,label\n{'ACGT' * 15},1\n{'AACC' * 15},2\n")
+    one_line(run("evaluate", trained(), data), 1, f"{data}:3: unknown class '2' (known: 0, 1)")
+
+
+def test_labels_that_are_no_numbers(trained, run, tmp_path):
+    data = tmp_path / "d.csv"
+    data.write_text(f"sequence,height,width\n{'ACGT' * 15},1,tall\n")
+    one_line(run("evaluate", trained("regression"), data), 1, f"{data}:2: 'tall' in 'width'")
+
+
+def test_a_missing_column_or_label(trained, run, tmp_path):
+    data = tmp_path / "d.csv"
+    data.write_text(f"sequence,class\n{'ACGT' * 15},1\n")
+    one_line(run("evaluate", trained(), data), 1, "no column 'label'", "--label-column")
+    data.write_text(f"sequence,label\n{'ACGT' * 15},\n")
+    one_line(run("evaluate", trained(), data), 1, f"{data}:2: no label")
+    one_line(run("evaluate", trained(), tmp_path / "none.csv"), 1, "none.csv: ")
+
+
+def test_sequences_of_n_are_left_out_and_counted(trained, run, tables, tmp_path):
+    data = tmp_path / "d.csv"
+    data.write_text((tables / "binary.test.csv").read_text() + "N" * 60 + ",1\n")
+    result = run("evaluate", trained(), data, "--json", *EXACT)
+    facts = json.loads(result.out)
+    assert (facts["examples"], facts["unscored"]) == (30, 1)
+    assert "1 example(s) left out" in result.err
+    data.write_text("sequence,label\n" + "N" * 60 + ",1\n" + "N" * 60 + ",0\n")
+    one_line(run("evaluate", trained(), data, *EXACT), 1, "nothing could be scored")
+
+
+def test_one_class_leaves_metrics_undefined_and_says_so(trained, run, tables, tmp_path):
+    data = tmp_path / "d.csv"
+    rows = [row["sequence"] for row in read(tables / "binary.test.csv") if row["label"] == "1"]
+    data.write_text("sequence,label\n" + "".join(f"{s},1\n" for s in rows))
+    result = run("evaluate", trained(), data, "--json", *EXACT)
+    assert result.code == 0
+    found = json.loads(result.out)["metrics"]
+    assert found["mcc"] == {"value": None, "low": None, "high": None}
+    assert found["accuracy"]["value"] is not None
+    assert "all examples are 1: mcc, auroc and auprc are undefined" in result.err
+    shown = run("evaluate", trained(), data, *EXACT).out
+    assert "nan to" not in shown
+
+
+def test_longer_sequences_are_scored_in_windows(trained, evaluated, tmp_path):
+    data = write_labelled(tmp_path / "d.csv", "binary", 20, 9, length=150)
+    assert evaluated(trained(), data=data)["examples"] == 20
