@@ -211,6 +211,7 @@ def command(
 
     from dnatk.errors import InputError
     from dnatk.inference.fit import Fit
+    from dnatk.labelled.doctor import examine
     from dnatk.labelled.prepare import Files, Splitting, read_sets
     from dnatk.model.placement import set_threads
 
@@ -241,9 +242,10 @@ def command(
         console.say(f"check: {flaw}")
     if dropped:
         console.say(f"{dropped} training sequence(s) that stand in dev or test dropped")
-    if strict and report.flaws:
+    flaws = examine(sets).flaws if dropped else report.flaws
+    if strict and flaws:
         raise InputError(
-            f"the data check found {len(report.flaws)} flaw(s)",
+            f"the data check found {len(flaws)} flaw(s)",
             path=data,
             hint="listed above; --drop-leaks removes leaks, without --strict they are only told",
         )

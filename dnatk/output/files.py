@@ -35,6 +35,8 @@ def current_umask() -> int:
 def check_directory(path: str | Path, *, marker: str, force: bool) -> Path:
     """A directory to make; one that is there may be replaced by ``force`` if it holds ``marker``.
 
+    Nothing is made here, not even the directories above it.
+
     Raises:
         OutputError: it exists, holds something else, or cannot be made.
     """
@@ -44,12 +46,11 @@ def check_directory(path: str | Path, *, marker: str, force: bool) -> Path:
             raise OutputError("exists already", path=path, hint="--force replaces it")
         if not (path / marker).exists():
             raise OutputError(f"has no {marker}, so it is not replaced", path=path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot be made: {error.strerror}", path=path.parent) from None
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"its directory {path.parent} may not be written", path=path)
+    parent = next(each for each in path.absolute().parents if each.exists())
+    if not parent.is_dir():
+        raise OutputError("is a file, no directory", path=parent)
+    if not os.access(parent, os.W_OK):
+        raise OutputError(f"its directory {parent} may not be written", path=path)
     return path
 
 

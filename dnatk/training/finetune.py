@@ -6,6 +6,7 @@ Shapes: N examples, C outputs, P pooled.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -16,18 +17,14 @@ import numpy as np
 
 from dnatk.errors import InputError, OutputError
 from dnatk.inference.fit import Fit
-from dnatk.labelled.dataset import LabelledSet
+from dnatk.labelled.dataset import LabelledSet, LabelSpace
 from dnatk.labelled.doctor import examine
 from dnatk.output.files import check_directory
 from dnatk.progress import NullProgress, Progress
 from dnatk.tasks.task import TASK_FILE, Task
 from dnatk.training.finetune_config import FinetuneConfig
 from dnatk.training.fitting import Fitting, TaskChoices
-from dnatk.training.metrics import (
-    PRIMARY,
-    is_better,
-    metrics_of,
-)
+from dnatk.training.metrics import PRIMARY, is_better, metrics_of, score, undefined
 from dnatk.training.trunks import Trunk, require_sequence_head
 
 log = logging.getLogger(__name__)
@@ -68,6 +65,8 @@ def finetune(
             f"no metric '{config.metric}' for {space.kind} labels",
             hint=f"one of {', '.join(metrics_of(space.kind))}",
         )
+    _check_dev(sets["dev"], config.metric)
+    _check_names(choices.class_names, space)
     trunk = Trunk.find(config)
     require_sequence_head(trunk, space.kind)
     length = choices.length or int(max(max(data.lengths()) for data in sets.values()))
@@ -81,7 +80,7 @@ def finetune(
         )
     staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
     shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
+    staging.mkdir(parents=True)
     fitting = Fitting(
         config, sets, trunk, choices, length, device, progress or NullProgress(), _leaked(sets)
     )
@@ -103,6 +102,26 @@ def finetune(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return task.at(target)
+
+
+def _check_dev(dev: LabelledSet, metric: str) -> None:
+    """Refuse a dev set by which nothing can be chosen, whatever is predicted."""
+    space, targets = dev.space, dev.flat_targets()
+    output_NC = np.random.default_rng(0).random((len(targets), space.n_outputs))
+    if math.isnan(score(space, targets, output_NC)[metric]):
+        raise InputError(
+            (undefined(space, targets) or [f"{metric} is undefined"])[0],
+            path=dev.path,
+            hint=f"dev chooses by {metric}: give another dev set, or another --metric",
+        )
+
+
+def _check_names(names: tuple[str, ...], space: LabelSpace) -> None:
+    if names and len(names) != space.n_outputs:
+        raise InputError(
+            f"{len(names)} class names for {space.n_outputs} classes",
+            hint=f"in the order of {', '.join(space.classes)}",
+        )
 
 
 def _leaked(sets: Mapping[str, LabelledSet]) -> np.ndarray | None:

@@ -16,7 +16,7 @@ from dnatk.errors import InputError, ModelError
 from dnatk.kmers import KmerTokens, Tokens
 from dnatk.labelled.dataset import LabelledSet
 from dnatk.model.foreign import is_native, load_foreign, state_sha256
-from dnatk.model.loading import read_model, shipped_models
+from dnatk.model.loading import read_model, read_weights, shipped_models
 from dnatk.model.tokenizer_files import write_tokenizer
 from dnatk.output.files import current_umask
 from dnatk.tasks.scorer import ADAPTER_FILE
@@ -59,6 +59,8 @@ class Trunk:
             name = str(Path(name).resolve())
         if is_native(name) or (not Path(name).is_dir() and "/" not in name):
             info = read_model(name)
+            if not config.from_scratch:
+                read_weights(info)  # transformers would leave what is missing random
             reference = TrunkReference(name, info.sha256, True, info.k, info.kmer_stride)
             tokens = KmerTokens(info.k, info.kmer_stride)
             sizes = info.config
