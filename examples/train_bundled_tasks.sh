@@ -17,7 +17,7 @@ mkdir -p "$out"
 train() {
     local name=$1 steps=${STEPS:-$2}
     shift 2
-    [ -d "$out/$name" ] || dnatk finetune "$@" -o "$out/$name" --method lora --lr 1e-3 \
+    [ -d "$out/$name" ] || dnatk finetune "$@" -o "$out/$name" --method lora --token-counts --lr 1e-3 \
         --epochs 20 --max-steps "$steps" --seed 1
 }
 
@@ -32,7 +32,7 @@ for task in $wanted; do
     promoter)
         together "$gue"/prom/prom_300_{all,notata,tata}/dev.csv.gz "$gue"/prom/prom_300_tata/train.csv.gz \
             "$gue"/LPD/prom_300/dev.csv.gz >"$out/promoter.csv"
-        train promoter 300 "$out/promoter.csv" --pool positions --dev-share 0.03 --test-share 0.1 \
+        train promoter 250 "$out/promoter.csv" --pool positions --dev-share 0.03 --test-share 0.1 \
             --class-names other,promoter --fit tile --combine max --stranded \
             --description "Human promoters, -249..+50 round the TSS, against random and shuffled-in-part sequences"
         ;;
@@ -47,18 +47,19 @@ for task in $wanted; do
         # would give the label away.
         python "$(dirname "$0")/shift_regions.py" "$data"/yeast/promoters_geneStart_m250_p50.bed \
             "$data"/yeast/sacCer3.fa.gz 50 >"$out/yeast-promoter.bed"
-        train yeast-promoter 300 "$out/yeast-promoter.bed" --pool all --genome "$data"/yeast/sacCer3.fa.gz --positive promoter \
-            --dev-contig chrXV --test-contig chrXIV --test-contig chrXVI \
+        train yeast-promoter 250 "$out/yeast-promoter.bed" --pool all \
+            --genome "$data"/yeast/sacCer3.fa.gz --positive promoter --dev-contig chrVIII --test-contig chrXIV --test-contig chrXVI \
             --class-names other,promoter --fit tile --combine max --stranded \
             --description "Yeast promoters, -250..+50 round the start codon, against places of like GC content"
         ;;
     splice-site)
-        train splice-site 200 "$gue"/splice/reconstructed/dev.csv.gz --pool positions \
+        train splice-site 150 "$gue"/splice/reconstructed/dev.csv.gz --pool positions \
             --class-names acceptor,donor,neither --fit center --stranded --description "Human splice sites at the middle of 400 bp (GUE splice)"
         ;;
     tf-[012])
         n=${task#tf-}
-        train "$task" 400 "$gue/tf/$n/train.csv.gz" --pool all --dev "$gue/tf/$n/dev.csv.gz" --test "$gue/tf/$n/test.csv.gz" \
+        train "$task" 400 "$gue/tf/$n/train.csv.gz" --pool all --rc-augment --rc average \
+            --dev "$gue/tf/$n/dev.csv.gz" --test "$gue/tf/$n/test.csv.gz" \
             --class-names other,bound --fit tile --combine max \
             --description "Human transcription factor binding, 101 bp (GUE tf/$n, from ENCODE ChIP-seq)"
         ;;

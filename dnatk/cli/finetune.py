@@ -88,6 +88,12 @@ from dnatk.cli.options import device_option, precision_option, threads_option
     "every token in its place (for sequences cut round the same site).",
 )
 @click.option(
+    "--token-counts",
+    is_flag=True,
+    help="Give the outputs a weight for each k-mer too, beside what the model makes of them (for "
+    "motifs that may be anywhere).",
+)
+@click.option(
     "--epochs",
     type=click.FloatRange(min=0, min_open=True),
     default=4,

@@ -48,10 +48,23 @@ class Scored:
             self._head.pooled(state_TD, lengths, mask_T)
             for state_TD, mask_T in zip(states, kept, strict=True)
         ]
-        logits_SC = sum(self._head(pooled_SP) for pooled_SP in pooled) / len(pooled)
+        counted = [self._of_counts([tile.ids for tile in tiles], hidden_TD.device)]
+        if other_TD is not None:
+            turned = [self._tokens.reverse_complement(tile.ids) for tile in tiles]
+            counted.append(self._of_counts(turned, hidden_TD.device))
+        logits_SC = sum(
+            self._head(pooled_SP) + counts_SC
+            for pooled_SP, counts_SC in zip(pooled, counted, strict=True)
+        ) / len(pooled)
         pooled_SP = sum(pooled) / len(pooled)
         outputs_SC = self._outputs(logits_SC)
         return list(zip(outputs_SC, pooled_SP.cpu().numpy(), strict=True))
+
+    def _of_counts(self, sequences: list[np.ndarray], device: torch.device):
+        valid = [ids[self._tokens.valid(ids)] for ids in sequences]
+        ids_n = torch.from_numpy(np.concatenate(valid).astype(np.int64))
+        counts_S = torch.tensor([len(ids) for ids in valid])
+        return self._head.of_counts(ids_n.to(device), counts_S.to(device))
 
     def _turned(self, kept_T: torch.Tensor, lengths: list[int]) -> torch.Tensor:
         """The mask on the other strand: tokens in reverse order."""

@@ -35,6 +35,9 @@ class HeadConfig:
         per_base: outputs for every base instead of one for the sequence.
         k, kmer_stride: which bases a token covers (per base only).
         tokens: of the longest sequence, specials included ("positions" only).
+        vocabulary, counted: with a vocabulary the outputs also get a weight for each token that
+            is there, as a logistic regression on k-mer counts has (a wide path beside the deep
+            one: Cheng et al. 2016, arXiv 1606.07792); ``counted`` tokens are a full window's.
     """
 
     hidden: int
@@ -45,6 +48,8 @@ class HeadConfig:
     k: int = 6
     kmer_stride: int = 1
     tokens: int = 0
+    vocabulary: int = 0
+    counted: int = 0
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -77,6 +82,9 @@ class Head(nn.Module):
             self.dense = nn.Linear(width, config.hidden)
             width = config.hidden
         self.out = nn.Linear(width, config.outputs)
+        if config.vocabulary:
+            self.wide = nn.Embedding(config.vocabulary, config.outputs)
+            nn.init.zeros_(self.wide.weight)
         self.dropout = nn.Dropout(dropout)
 
     def pooled(
@@ -106,6 +114,19 @@ class Head(nn.Module):
         ]
         width = self.config.tokens * _CHANNELS
         return torch.cat([F.pad(row, (0, width - row.shape[1])) for row in rows])
+
+    def of_counts(self, ids_n: torch.Tensor, counts_S: torch.Tensor) -> torch.Tensor | float:
+        """What the tokens themselves add to the logits (S, C); 0 where they add nothing.
+
+        Args:
+            ids_n: the tokens that count of all sequences, one after another.
+            counts_S: how many each sequence has.
+        """
+        if not self.config.vocabulary:
+            return 0.0
+        offset_S = counts_S.cumsum(0) - counts_S
+        mean_SC = F.embedding_bag(ids_n, self.wide.weight, offset_S, mode="mean")
+        return mean_SC.float() * self.config.counted
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Logits (.., C) of pooled vectors (S, P), or of tokens (T, D) for per-base tasks."""

@@ -23,6 +23,7 @@ class FinetuneConfig:
             2106.09685), "probe" a linear head on the frozen trunk.
         from_scratch: the trunk's architecture with random weights (a control; full only).
         pool, dense: see :class:`dnatk.model.heads.HeadConfig`.
+        token_counts: give the outputs a weight for each token too (its ``vocabulary``).
         epochs, max_steps: whichever comes first; max_steps 0: epochs alone.
         lr: peak learning rate; 0: by the method.
         warmup: fraction of the steps.
@@ -41,6 +42,7 @@ class FinetuneConfig:
     from_scratch: bool = False
     pool: str = "mean"
     dense: bool = True
+    token_counts: bool = False
     epochs: float = 4.0
     max_steps: int = 0
     batch_size: int = 32
@@ -72,8 +74,10 @@ class FinetuneConfig:
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} must be one of {', '.join(allowed)}")
-        if self.pool == "positions" and self.method == "probe":
-            raise InputError("a probe trains nothing that could read positions", hint="--pool all")
+        if self.method == "probe" and (self.pool == "positions" or self.token_counts):
+            raise InputError(
+                "a probe reads pooled vectors alone", hint="--method lora trains such a head"
+            )
         if self.from_scratch and self.method != "full":
             raise InputError("from scratch there is nothing to adapt: use --method full")
 

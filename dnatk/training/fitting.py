@@ -137,6 +137,8 @@ class Fitting:
             k=self.trunk.reference.k or 1,
             kmer_stride=self.trunk.reference.kmer_stride or 1,
             tokens=self.trunk.tokens_of(self.length) if self.config.pool == "positions" else 0,
+            vocabulary=self.trunk.vocabulary if self.config.token_counts else 0,
+            counted=self.trunk.tokens_of(self.length) if self.config.token_counts else 0,
         )
         torch.manual_seed(seed)
         mean_C, scale_C = self._target_scale()

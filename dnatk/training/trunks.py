@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dnatk.errors import InputError, ModelError
-from dnatk.kmers import KmerTokens, Tokens
+from dnatk.kmers import KmerTokens, Tokens, Vocabulary
 from dnatk.labelled.dataset import LabelledSet
 from dnatk.model.foreign import is_native, load_foreign, state_sha256
 from dnatk.model.loading import read_model, read_weights, shipped_models
@@ -148,6 +148,11 @@ class Trunk:
         sha256 = state_sha256(module.model)
         return TrunkReference(self.reference.name, sha256, False, 0, 0, self.config.revision)
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens a model with k-mers knows."""
+        return len(Vocabulary(self.reference.k)) if self.reference.native else 0
+
     def tokens_of(self, length: int) -> int:
         """Tokens of ``length`` bases, specials included.
 
@@ -155,7 +160,7 @@ class Trunk:
             InputError: only its tokenizer can say.
         """
         if not self.reference.native:
-            raise InputError("--pool positions needs a model with k-mer tokens")
+            raise InputError("--pool positions and --token-counts need a model with k-mer tokens")
         extra = len(self.tokens.prefix) + len(self.tokens.suffix)
         return len(self.tokens.encode(np.full(length, ord("A"), dtype=np.uint8))) + extra
 

@@ -41,12 +41,14 @@ kept_tasks: Path | None = None
 
 def configuration(model: str, name: str) -> dict:
     """Of ``model`` (scratch, full, lora, probe) on a set: arguments of FinetuneConfig, and the
-    sha256 of the trunk, so that another trunk makes other cells."""
+    sha256 of the trunk, so that another trunk makes other cells. "rc" is how strands are scored."""
     config = {"model": TRUNK, "pool": "all", "trunk_sha256": read_model(TRUNK).sha256}
     if model == "probe":
         return {**config, "method": "probe"}
-    if SETS[name].aligned:
-        config["pool"] = "positions"
+    # Where the site is at one place, every token counts in its own; elsewhere strands are alike.
+    unaligned = {"rc_augment": True, "rc": "average"}
+    where = {"pool": "positions"} if SETS[name].aligned else unaligned
+    config |= {"token_counts": True, **where}
     config |= {"epochs": 20.0, "max_steps": STEPS[name]}
     return {
         "scratch": {**config, "method": "full", "from_scratch": True, "lr": 5e-4},
@@ -68,9 +70,10 @@ def train_and_predict(
 def _task(sets: dict[str, LabelledSet], seed: int, config: Mapping, scratch: Path) -> Task:
     from dnatk.training.finetune import finetune
     from dnatk.training.finetune_config import FinetuneConfig
-    from dnatk.training.fitting import describe
+    from dnatk.training.fitting import TaskChoices, describe
 
-    options = {name: value for name, value in config.items() if name != "trunk_sha256"}
+    options = {k: v for k, v in config.items() if k not in ("trunk_sha256", "rc")}
+    choices = TaskChoices(rc=config.get("rc", "none"))
     wanted = FinetuneConfig(**options, seed=seed, metric="mcc")
     directory = scratch / "task"
     if kept_tasks is not None:
@@ -81,9 +84,9 @@ def _task(sets: dict[str, LabelledSet], seed: int, config: Mapping, scratch: Pat
             task = Task.read(directory)
         except DnatkError:
             task = None
-        if task is not None and _same(task, wanted, sets, describe):
+        if task is not None and _same(task, wanted, sets, describe) and task.rc == choices.rc:
             return task
-    return finetune(wanted, sets, directory, force=True)
+    return finetune(wanted, sets, directory, choices=choices, force=True)
 
 
 def _same(task: Task, wanted, sets: Mapping[str, LabelledSet], describe) -> bool:
