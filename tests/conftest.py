@@ -240,6 +240,10 @@ def label_options(kind: str) -> list[str]:
     return ["--kind", kind, *(part for name in names for part in ("--label-column", name))]
 
 
+def no_plots(*_, **__) -> None:
+    """In the place of draw_plots."""
+
+
 def files(tables: Path, kind: str) -> list[object]:
     """The arguments of finetune that name the three tables of a kind."""
     train, dev, test = (tables / f"{kind}.{part}.csv" for part in ("train", "dev", "test"))
@@ -266,14 +270,18 @@ def tables(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, tables, tiny_model):
     """``trained(kind, method)``: a task that dnatk finetune has trained for a few steps, once."""
+    from dnatk.training.report import draw_plots
+
     made: dict[tuple, Path] = {}
 
     def call(kind: str = "binary", method: str = "lora") -> Path:
         if (kind, method) not in made:
             out = tmp_path_factory.mktemp("trained") / f"{kind}-{method}"
             with pytest.MonkeyPatch.context() as patch:
-                if (kind, method) != ("binary", "lora"):  # plots take longer than all the rest
-                    patch.setattr("dnatk.training.fitting.draw_plots", lambda *_, **__: None)
+                plots = draw_plots  # which take longer than all the rest
+                if (kind, method) != ("binary", "lora"):
+                    plots = no_plots
+                patch.setattr("dnatk.training.fitting.draw_plots", plots)
                 code = cli("-q", "finetune", *files(tables, kind), "-o", out, "--model", tiny_model,
                            "--method", method, *label_options(kind), *QUICK)  # fmt: skip
             assert code == 0

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import CLASSES, files, label_options, write_fasta, write_labelled
+from conftest import CLASSES, files, label_options, no_plots, write_fasta, write_labelled
 from sklearn import metrics
 
 import dnatk
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.usefixtures("clean_home")
 
 
 @pytest.fixture(autouse=True)
-def no_plots(monkeypatch):
-    monkeypatch.setattr("dnatk.training.fitting.draw_plots", lambda *_, **__: None)
+def without_plots(monkeypatch):
+    monkeypatch.setattr("dnatk.training.fitting.draw_plots", no_plots)
 
 
 @pytest.fixture
