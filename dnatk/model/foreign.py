@@ -127,7 +127,11 @@ def load_foreign(
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"cannot be loaded: {text}", path=str(model)) from None
+        raise ModelError(
+            f"cannot be loaded: {text}",
+            path=str(model),
+            hint="without a network, give the directory of a model that was downloaded before",
+        ) from None
     missing = [name for name in loading["missing_keys"] if "pooler" not in name]
     if missing:
         raise ModelError(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import transformers.utils.logging as transformers_logging
+from huggingface_hub.utils import logging as hub_logging
 from torch.nn import functional as F
 from transformers import AttentionInterface, BertConfig, BertForMaskedLM
 
@@ -85,6 +86,7 @@ def quiet_transformers() -> None:
     """No bars of transformers' own, and no warning of the tied head as "missing" at a resume."""
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()  # each retry of a download
 
 
 def new_model(config: dict, seed: int) -> PackedMaskedLM:
