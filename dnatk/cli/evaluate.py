@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 
 import click
 
 from dnatk.cli.finetune import metrics_table
-from dnatk.cli.labelled import labelled_options, read_options
+from dnatk.cli.labelled import labelled_options, read_options, without_nan
 from dnatk.cli.options import device_option, precision_option, threads_option
 
 
@@ -62,10 +61,7 @@ def command(console, task, data, as_json, resamples, seed, device, precision, th
             progress=progress,
         )
     if as_json:
-        metrics = {
-            name: {k: None if math.isnan(v) else v for k, v in asdict(estimate).items()}
-            for name, estimate in result.metrics.items()
-        }
+        metrics = without_nan({k: asdict(v) for k, v in result.metrics.items()})
         facts = {
             "task": found.name,
             "task_sha256": found.sha256(),

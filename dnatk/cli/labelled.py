@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import click
@@ -91,6 +92,14 @@ def read_options(
         length=length,
         seed=seed,
     )
+
+
+def without_nan(metrics: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """Metrics as JSON has them: null where one is undefined."""
+    return {
+        name: {k: None if math.isnan(v) else v for k, v in estimate.items()}
+        for name, estimate in metrics.items()
+    }
 
 
 def aligned(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import click
 
-from dnatk.cli.labelled import aligned
+from dnatk.cli.labelled import aligned, without_nan
+
+log = logging.getLogger(__name__)
 
 
 @click.group("tasks", invoke_without_command=True, short_help="List, show and export tasks.")
@@ -26,12 +29,17 @@ def command(ctx, as_json):
     """
     if ctx.invoked_subcommand is not None:
         return
+    from dnatk.errors import ModelError
     from dnatk.tasks.registry import BUNDLED, known_tasks
     from dnatk.tasks.task import Task
 
     rows, facts = [], []
     for name, directory in sorted(known_tasks().items()):
-        task = Task.read(directory)
+        try:
+            task = Task.read(directory)
+        except ModelError as error:  # of one of them: the others are well
+            log.warning("%s", error)
+            continue
         part = "test" if "test" in task.metrics else "dev"
         metric = task.details["config"]["metric"]
         value = task.metrics[part][metric]["value"]
@@ -46,7 +54,7 @@ def command(ctx, as_json):
                 "length": task.length,
                 "origin": origin,
                 "directory": str(directory),
-                "metrics": task.metrics,
+                "metrics": {part: without_nan(each) for part, each in task.metrics.items()},
                 "description": task.description,
             }
         )

@@ -78,7 +78,9 @@ def _merge(weights: dict[str, torch.Tensor], task: Task) -> None:
     try:
         config = json.loads((task.directory / ADAPTER_CONFIG).read_text())
         scale = config["lora_alpha"] / config["r"]
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, ZeroDivisionError) as error:
+    except FileNotFoundError:
+        raise ModelError(f"has no {ADAPTER_CONFIG}", path=task.directory) from None
+    except (json.JSONDecodeError, KeyError, ZeroDivisionError) as error:
         raise ModelError(f"cannot be read: {error}", path=task.directory / ADAPTER_CONFIG) from None
     prefix = "base_model.model."
     for name, a_RD in adapter.items():

@@ -22,6 +22,7 @@ import numpy as np
 from dnatk import __version__
 from dnatk.errors import InputError, ModelError
 from dnatk.labelled.dataset import LabelSpace
+from dnatk.model.heads import HeadConfig
 from dnatk.model.loading import shipped_models
 
 TASK_FILE = "task.json"
@@ -145,7 +146,7 @@ class Task:
             raise ModelError(f"cannot be read: {error}", path=path) from None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ModelError("is no task file of dnatk", path=path)
-        if content["format_version"] > FORMAT_VERSION:
+        if content.get("format_version", 0) > FORMAT_VERSION:
             raise ModelError("was written by a newer dnatk", path=path, hint="update dnatk")
         try:
             known = {k: content[k] for k in cls.__dataclass_fields__ if k in content}
@@ -153,10 +154,18 @@ class Task:
             for name in ("classes", "class_names", "thresholds", "target_mean", "target_scale"):
                 known[name] = tuple(known[name])
             task = cls(directory=directory, **known)
-            _ = task.space, task.shown
+            task._check()
         except (KeyError, TypeError, InputError) as error:
             raise ModelError(f"is damaged: {error}", path=path) from None
         return task
+
+    def _check(self) -> None:
+        """Raise InputError or TypeError for values that make no sense: files are edited by hand."""
+        _ = self.space, self.shown, HeadConfig(**self.head)
+        numbers = (*self.thresholds, *self.target_mean, *self.target_scale)
+        _ = sum(numbers, self.length + self.temperature)
+        if self.length < 1 or self.temperature <= 0:
+            raise InputError("length and temperature must be above 0")
 
     def sha256(self) -> str:
         """Hexadecimal sha256 over everything that decides what the task says."""
