@@ -199,7 +199,7 @@ def test_dropout_and_a_dense_layer_leave_a_head_exact_in_fp32_under_autocast():
 
 
 def test_an_unknown_pool_is_told():
-    with pytest.raises(ModelError, match="pool must be one of mean, .*, not 'sum'"):
+    with pytest.raises(ModelError, match="pool must be one of mean, max"):
         Head(HeadConfig(8, 2, pool="sum"))
 
 

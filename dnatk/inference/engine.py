@@ -10,7 +10,7 @@ Shapes: T tokens packed, S tiles, D hidden.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -64,17 +64,20 @@ class Tile:
     bases: int = 0
 
 
+@dataclass(frozen=True)
+class Strand:
+    """Tiles as one strand reads them, the tokens of each (specials too) and their states."""
+
+    tiles: list[Tile]
+    lengths: list[int]
+    hidden_TD: torch.Tensor
+
+
 class Readout(Protocol):
     """What is made of hidden states."""
 
-    def results(
-        self,
-        tiles: list[Tile],
-        lengths: list[int],
-        hidden_TD: torch.Tensor,
-        other_TD: torch.Tensor | None,
-    ) -> list:
-        """A result for each tile; ``other_TD`` are the other strand's states, in its own order."""
+    def results(self, strands: list[Strand]) -> list:
+        """A result for each tile of the first strand; a second one is the other strand."""
 
     def add(self, tile: Tile, result) -> None:
         """Put a tile's result into its row; called in the order of the tiles."""
@@ -134,18 +137,22 @@ class Engine:
         return [tile.row for tile in batch if tile.last]
 
     def _results(self, tiles: list[Tile]) -> list:
-        sequences = [tile.ids for tile in tiles]
-        other_TD = None
+        strands = [self._forward(tiles)]
         if self._rc == "average":
-            other_TD = self._forward([self._tokens.reverse_complement(ids) for ids in sequences])[0]
-        hidden_TD, lengths = self._forward(sequences)
-        return self._readout.results(tiles, lengths, hidden_TD, other_TD)
+            strands.append(self._forward([self._turned(tile) for tile in tiles]))
+        return self._readout.results(strands)
 
-    def _forward(self, sequences: list[np.ndarray]) -> tuple[torch.Tensor, list[int]]:
+    def _turned(self, tile: Tile) -> Tile:
+        # Tokenizers of text may make more or fewer tokens of the other strand.
+        ids = self._tokens.reverse_complement(tile.ids)
+        return replace(tile, ids=ids, low=len(tile.ids) - tile.high, high=len(ids) - tile.low)
+
+    @torch.inference_mode()
+    def _forward(self, tiles: list[Tile]) -> Strand:
         device = self._encoder.device
-        ids_T, position_T, lengths = pack(self._tokens, sequences)
+        ids_T, position_T, lengths = pack(self._tokens, [tile.ids for tile in tiles])
         ids, position = torch.from_numpy(ids_T).to(device), torch.from_numpy(position_T).to(device)
-        return self._encoder(ids, position, lengths, self._layer), lengths
+        return Strand(tiles, lengths, self._encoder(ids, position, lengths, self._layer))
 
 
 def kept_tokens(tile: Tile, tokens: Tokens) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dnatk.inference.engine import Row, Tile, kept_tokens, turned
+from dnatk.inference.engine import Row, Strand, Tile, kept_tokens, turned
 from dnatk.kmers import Tokens
 from dnatk.model.pooling import pool_tiles
 
@@ -26,16 +26,11 @@ class Pooled:
     def __init__(self, tokens: Tokens, pool: str, width: int) -> None:
         self._tokens, self.pool, self.width = tokens, pool, width
 
-    def results(
-        self,
-        tiles: list[Tile],
-        lengths: list[int],
-        hidden_TD: torch.Tensor,
-        other_TD: torch.Tensor | None,
-    ) -> list[np.ndarray]:
+    def results(self, strands: list[Strand]) -> list[np.ndarray]:
         """What each tile adds to its row: (D,) pooled, or the (n, D) tokens that it owns."""
-        if other_TD is not None:
-            twin_TD = other_TD.float()[turned(lengths, self._tokens)]
+        tiles, lengths, hidden_TD = strands[0].tiles, strands[0].lengths, strands[0].hidden_TD
+        if len(strands) > 1:
+            twin_TD = strands[1].hidden_TD.float()[turned(lengths, self._tokens)]
             hidden_TD = (hidden_TD.float() + twin_TD) / 2
         if self.pool == "none":
             starts = np.cumsum(lengths) - lengths + len(self._tokens.prefix)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dnatk.inference.engine import Row, Tile, kept_tokens
+from dnatk.inference.engine import Row, Strand, Tile, kept_tokens
 from dnatk.model.heads import base_logits
 from dnatk.tasks.scorer import Scorer
 
@@ -29,65 +29,42 @@ class Scored:
         self._per_base = scorer.task.kind == "per-base"
 
     @torch.inference_mode()
-    def results(
-        self,
-        tiles: list[Tile],
-        lengths: list[int],
-        hidden_TD: torch.Tensor,
-        other_TD: torch.Tensor | None,
-    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    def results(self, strands: list[Strand]) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """(outputs, pooled) of each tile: (C,) and (P,), or per base (B, C) and None."""
-        states = [hidden_TD] if other_TD is None else [hidden_TD, other_TD]
         if self._per_base:
-            return self._bases(tiles, lengths, states)
-        kept_T = np.concatenate([kept_tokens(tile, self._tokens) for tile in tiles])
-        kept = [torch.from_numpy(kept_T).to(hidden_TD.device)]
-        if other_TD is not None:
-            kept.append(self._turned(kept[0], lengths))
-        pooled = [
-            self._head.pooled(state_TD, lengths, mask_T)
-            for state_TD, mask_T in zip(states, kept, strict=True)
-        ]
-        counted = [self._of_counts([tile.ids for tile in tiles], hidden_TD.device)]
-        if other_TD is not None:
-            turned = [self._tokens.reverse_complement(tile.ids) for tile in tiles]
-            counted.append(self._of_counts(turned, hidden_TD.device))
+            return self._bases(strands)
+        pooled = [self._pooled(strand) for strand in strands]
         logits_SC = sum(
-            self._head(pooled_SP) + counts_SC
-            for pooled_SP, counts_SC in zip(pooled, counted, strict=True)
-        ) / len(pooled)
-        pooled_SP = sum(pooled) / len(pooled)
+            self._head(pooled_SP) + self._of_counts(strand)
+            for pooled_SP, strand in zip(pooled, strands, strict=True)
+        ) / len(strands)
+        pooled_SP = sum(pooled) / len(strands)
         outputs_SC = self._outputs(logits_SC)
         return list(zip(outputs_SC, pooled_SP.cpu().numpy(), strict=True))
 
-    def _of_counts(self, sequences: list[np.ndarray], device: torch.device):
-        valid = [ids[self._tokens.valid(ids)] for ids in sequences]
+    def _pooled(self, strand: Strand) -> torch.Tensor:
+        kept_T = np.concatenate([kept_tokens(tile, self._tokens) for tile in strand.tiles])
+        kept_T = torch.from_numpy(kept_T).to(strand.hidden_TD.device)
+        return self._head.pooled(strand.hidden_TD, strand.lengths, kept_T)
+
+    def _of_counts(self, strand: Strand) -> torch.Tensor | float:
+        device = strand.hidden_TD.device
+        valid = [tile.ids[self._tokens.valid(tile.ids)] for tile in strand.tiles]
         ids_n = torch.from_numpy(np.concatenate(valid).astype(np.int64))
         counts_S = torch.tensor([len(ids) for ids in valid])
         return self._head.of_counts(ids_n.to(device), counts_S.to(device))
 
-    def _turned(self, kept_T: torch.Tensor, lengths: list[int]) -> torch.Tensor:
-        """The mask on the other strand: tokens in reverse order."""
-        first, last = len(self._tokens.prefix), len(self._tokens.suffix)
-        parts = []
-        for part in kept_T.split(lengths):
-            inner = part[first : len(part) - last]
-            parts += [part[:first], inner.flip(0), part[len(part) - last :]]
-        return torch.cat(parts)
-
-    def _bases(
-        self, tiles: list[Tile], lengths: list[int], states: list[torch.Tensor]
-    ) -> list[tuple[np.ndarray, None]]:
+    def _bases(self, strands: list[Strand]) -> list[tuple[np.ndarray, None]]:
         config = self._head.config
         first, last = len(self._tokens.prefix), len(self._tokens.suffix)
-        split = [self._head(state_TD).split(lengths) for state_TD in states]
+        split = [self._head(strand.hidden_TD).split(strand.lengths) for strand in strands]
         results = []
-        for i, tile in enumerate(tiles):
+        for i, tile in enumerate(strands[0].tiles):
             logits_BC = 0
-            for strand, parts in enumerate(split):
-                inner = parts[i][first : lengths[i] - last]
+            for turned, parts in enumerate(split):
+                inner = parts[i][first : len(parts[i]) - last]
                 strand_BC = base_logits(inner, tile.bases, config.k, config.kmer_stride)
-                logits_BC = logits_BC + (strand_BC.flip(0) if strand else strand_BC)
+                logits_BC = logits_BC + (strand_BC.flip(0) if turned else strand_BC)
             results.append((self._outputs(logits_BC / len(split)), None))
         return results
 

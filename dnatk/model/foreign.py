@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from dnatk.errors import InputError, ModelError
@@ -52,10 +54,12 @@ class TextTokens:
         return ~np.isin(ids, self._invalid)
 
     def reverse_complement(self, ids: np.ndarray) -> np.ndarray:
-        # Tokens are pieces of the text; what is unknown stays one unknown letter.
+        # Tokens are pieces of the text, perhaps with marks that are no letters (##AC); what is
+        # unknown stays one unknown letter.
         known = self.valid(ids)
         pieces = self._tokenizer.convert_ids_to_tokens(ids.tolist())
-        text = "".join(p if k else "N" for p, k in zip(pieces, known, strict=True))
+        letters = [re.sub("[^A-Za-z]", "", piece) for piece in pieces]
+        text = "".join(p if k else "N" for p, k in zip(letters, known, strict=True))
         return self.encode(reverse_complement(np.frombuffer(text.encode(), dtype=np.uint8)))
 
 
@@ -125,7 +129,7 @@ def load_foreign(
         network, loading = AutoModel.from_pretrained(
             model, dtype=torch.float32, output_loading_info=True, **options
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         text = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"cannot be loaded: {text}",
@@ -147,9 +151,14 @@ def load_foreign(
 
 
 def state_sha256(model: nn.Module) -> str:
-    """Hexadecimal sha256 of a model's weights as fp32, in the order of their names."""
+    """Hexadecimal sha256 of a model's weights as fp32, in the order of their names.
+
+    Without a pooler: nothing here reads it, and where a checkpoint has none it is random.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
+        if "pooler" in name:
+            continue
         digest.update(name.encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -99,12 +100,16 @@ def _load_foreign(task: Task):
 
     trunk, tokens, _ = load_foreign(
         task.trunk_directory(),
-        trust_remote_code=bool(task.trunk.revision),
+        trust_remote_code=task.trunk.remote_code,
         revision=task.trunk.revision,
     )
     task.check_trunk(state_sha256(trunk.model), 0, 0)
     if task.method == "lora":
         from peft import PeftModel
 
-        trunk.model = PeftModel.from_pretrained(trunk.model, task.directory).merge_and_unload()
+        with warnings.catch_warnings():
+            # peft still asks transformers for an attribute by its old name.
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
+            adapted = PeftModel.from_pretrained(trunk.model, task.directory)
+        trunk.model = adapted.merge_and_unload()
     return trunk, tokens

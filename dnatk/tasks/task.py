@@ -42,7 +42,8 @@ class TrunkReference:
         sha256: of its weights file (of its weights, for models of other makes).
         native: whether dnatk's own encoder runs it.
         k, kmer_stride: of its tokens, 0 where it has its own tokenizer.
-        revision: the commit that remote code was pinned to.
+        revision: the commit of a hub's model.
+        remote_code: whether the model's own code was trusted in training.
     """
 
     name: str
@@ -51,6 +52,7 @@ class TrunkReference:
     k: int = 6
     kmer_stride: int = 1
     revision: str = ""
+    remote_code: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +72,15 @@ class Trunk:
         module, tokens, longest = load_foreign(
             name, trust_remote_code=config.trust_remote_code, revision=config.revision
         )
-        reference = TrunkReference(name, state_sha256(module.model), False, 0, 0, config.revision)
+        reference = TrunkReference(
+            name,
+            state_sha256(module.model),
+            native=False,
+            k=0,
+            kmer_stride=0,
+            revision=config.revision,
+            remote_code=config.trust_remote_code,
+        )
         return cls(tokens, module.hidden, 0, longest, reference, config, module)
 
     def module(self, seed: int) -> nn.Module:
@@ -145,8 +153,7 @@ class Trunk:
             trust_remote_code=self.config.trust_remote_code,
             revision=self.config.revision,
         )
-        sha256 = state_sha256(module.model)
-        return TrunkReference(self.reference.name, sha256, False, 0, 0, self.config.revision)
+        return replace(self.reference, sha256=state_sha256(module.model))
 
     @property
     def vocabulary(self) -> int:
