@@ -23,7 +23,7 @@ train() {
 
 # Tables of one header, one after another.
 together() {
-    zcat "$1" | head -1
+    zcat "$1" | sed -n 1p  # head would break the pipe
     for file in "$@"; do zcat "$file" | tail -n +2; done
 }
 
