@@ -240,8 +240,13 @@ def label_options(kind: str) -> list[str]:
     return ["--kind", kind, *(part for name in names for part in ("--label-column", name))]
 
 
-def no_plots(*_, **__) -> None:
-    """In the place of draw_plots."""
+# Plots take longer than all the rest of a short training: one task has them.
+SAVE_PLOT = "dnatk.training.report._save"
+PLOTTED = ("binary", "lora")
+
+
+def no_plot(*_, **__) -> None:
+    """In the place of SAVE_PLOT."""
 
 
 def files(tables: Path, kind: str) -> list[object]:
@@ -270,7 +275,7 @@ def tables(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, tables, tiny_model):
     """``trained(kind, method)``: a task that dnatk finetune has trained for a few steps, once."""
-    from dnatk.training.report import draw_plots
+    from dnatk.training.report import _save
 
     made: dict[tuple, Path] = {}
 
@@ -278,10 +283,7 @@ def trained(tmp_path_factory, tables, tiny_model):
         if (kind, method) not in made:
             out = tmp_path_factory.mktemp("trained") / f"{kind}-{method}"
             with pytest.MonkeyPatch.context() as patch:
-                plots = draw_plots  # which take longer than all the rest
-                if (kind, method) != ("binary", "lora"):
-                    plots = no_plots
-                patch.setattr("dnatk.training.fitting.draw_plots", plots)
+                patch.setattr(SAVE_PLOT, _save if (kind, method) == PLOTTED else no_plot)
                 code = cli("-q", "finetune", *files(tables, kind), "-o", out, "--model", tiny_model,
                            "--method", method, *label_options(kind), *QUICK)  # fmt: skip
             assert code == 0

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import CLASSES, files, label_options, no_plots, write_fasta, write_labelled
+from conftest import CLASSES, SAVE_PLOT, files, label_options, no_plot, write_fasta, write_labelled
 from sklearn import metrics
 
 import dnatk
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("clean_home")
 
 @pytest.fixture(autouse=True)
 def without_plots(monkeypatch):
-    monkeypatch.setattr("dnatk.training.fitting.draw_plots", no_plots)
+    monkeypatch.setattr(SAVE_PLOT, no_plot)
 
 
 @pytest.fixture

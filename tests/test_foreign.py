@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from Bio.Seq import reverse_complement
-from conftest import QUICK, files, no_plots, random_bases, write_fasta
+from conftest import QUICK, SAVE_PLOT, files, no_plot, random_bases, write_fasta
 from safetensors.torch import load_file, save_file
 
 from dnatk.errors import InputError, ModelError
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("clean_home")
 
 @pytest.fixture(autouse=True)
 def without_plots(monkeypatch):
-    monkeypatch.setattr("dnatk.training.fitting.draw_plots", no_plots)
+    monkeypatch.setattr(SAVE_PLOT, no_plot)
 
 
 def tokenizer_of(kind: str):

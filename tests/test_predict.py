@@ -579,9 +579,11 @@ def test_a_malformed_line_stops_before_anything_is_written(predict_on, tmp_path)
         (("--embeddings",), 2, "--embeddings go into the file of --h5."),
         (("--combine", "median"), 2, "'median' is not one of 'mean', 'max', 'tiles'"),
         (("--device", "cuda:77"), 1, "device 'cuda:77' is not here"),
+        (("-o", "{here}/x", "--h5", "{here}/x"), 1, "x: cannot be both the table and the HDF5"),
     ],
 )
-def test_options_that_do_not_fit(options, code, message, predict_on):
+def test_options_that_do_not_fit(options, code, message, predict_on, tmp_path):
+    options = [option.format(here=tmp_path) for option in options]
     result = predict_on("chr1\t0\t60\n", *options, code=code)
     assert message in result.err
     assert result.out == ""

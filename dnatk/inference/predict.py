@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from dnatk import __version__
-from dnatk.errors import InputError
+from dnatk.errors import InputError, OutputError
 from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome
 from dnatk.genome.locate import find_genome
@@ -82,6 +82,8 @@ def predict(
         None if path is None or hasattr(path, "write") else check_output(path, force=force)
         for path in (output, h5)
     ]
+    if paths[0] is not None and paths[0] == paths[1]:
+        raise OutputError("cannot be both the table and the HDF5 file", path=paths[0])
     kind, items = open_regions_or_sequences(source)
     located = find_genome(genome, os.environ, read_settings()) if kind == "bed" else None
     progress = progress or NullProgress()

@@ -122,6 +122,8 @@ def load_foreign(
             "--trust-remote-code needs --revision SHA",
             hint="code from a hub may change; a commit cannot",
         )
+    if Path(model).is_dir() and not (Path(model) / "config.json").exists():
+        raise ModelError("has no config.json", path=model)
     quiet_transformers()
     options = {"trust_remote_code": trust_remote_code, "revision": revision or None}
     try:
@@ -134,7 +136,9 @@ def load_foreign(
         raise ModelError(
             f"cannot be loaded: {text}",
             path=str(model),
-            hint="without a network, give the directory of a model that was downloaded before",
+            hint=None
+            if Path(model).is_dir()
+            else "without a network, give the directory of a model that was downloaded before",
         ) from None
     missing = [name for name in loading["missing_keys"] if "pooler" not in name]
     if missing:

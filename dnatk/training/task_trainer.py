@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
+from dnatk.errors import TrainingError
 from dnatk.kmers import Tokens, pack, reverse_complement
 from dnatk.labelled.dataset import LabelledSet
 from dnatk.progress import Progress
@@ -106,6 +107,8 @@ class TaskTrainer(FiniteTrainer):
         layer_decay: factor on the learning rate from each layer to the one below it; 1: none.
     """
 
+    hint = "start again with a lower --lr"
+
     def __init__(
         self,
         *args,
@@ -135,7 +138,13 @@ class TaskTrainer(FiniteTrainer):
         return np.concatenate([parts[row] for row in range(len(data))])
 
     def evaluate(self, *_: object, **__: object) -> dict[str, float]:
-        metrics = {f"eval_{k}": v for k, v in self._score(self.logits(self.eval_dataset)).items()}
+        logits_NC = self.logits(self.eval_dataset)
+        if not np.isfinite(logits_NC).all():
+            raise TrainingError(
+                f"the model gives no finite numbers after step {self.state.global_step}",
+                hint=self.hint,
+            )
+        metrics = {f"eval_{k}": v for k, v in self._score(logits_NC).items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics

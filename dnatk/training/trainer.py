@@ -77,12 +77,14 @@ class RowDataset(Dataset):
 class FiniteTrainer(Trainer):
     """Stops at a non-finite loss, before it reaches the weights."""
 
+    hint = "nothing was saved since the last checkpoint; start again with a lower --lr"
+
     def training_step(self, *args, **kwargs) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.state.global_step + 1}",
-                hint="nothing was saved since the last checkpoint; start again with a lower --lr",
+                hint=self.hint,
             )
         return loss
 
