@@ -458,6 +458,22 @@ def test_a_loss_that_is_no_number_stops(finetune, tables):
     )
 
 
+def test_a_loss_that_is_not_finite_stops_before_the_weights(finetune, tables, monkeypatch):
+    from dnatk.training.task_model import TaskModel
+
+    whole, calls = TaskModel._loss, []
+
+    def loss(self, *args):
+        calls.append(1)
+        return whole(self, *args) * (float("nan") if len(calls) == 3 else 1)
+
+    monkeypatch.setattr(TaskModel, "_loss", loss)
+    result = finetune(
+        *files(tables, "regression"), *label_options("regression"), method="lora", code=1
+    )
+    assert error_of(result) == "the loss is nan at step 3 (start again with a lower --lr)"
+
+
 # The output
 
 

@@ -138,6 +138,13 @@ def test_tss_reads_round_the_five_prime_end(predict_on, probability, genome_sequ
     np.testing.assert_allclose([row["score"] for row in rows], probability(*windows), atol=1e-4)
 
 
+def test_a_window_beyond_the_contig_has_no_bases(predict_on):
+    """chr3 ends at 200; of the second window 10 bases are left, of the third 3."""
+    bed = "".join(f"chr3\t{start}\t{start + 1}\tx\t0\t+\n" for start in (170, 140, 147))
+    rows = predict_on(bed, "--fit", "tss:+50,+100")
+    assert [row["note"] for row in rows] == ["out_of_bounds", ".", "too_short"]
+
+
 def test_a_task_stores_its_own_way(predict_on, probability, genome_sequences, task_of):
     task = task_of("binary", fit="center", combine="max", rc="none")
     bed = "chr1\t1000\t1130\n"
@@ -608,6 +615,28 @@ def test_runs_of_bases_follow_the_strand(predict_on, genome_sequences, task_of):
         runs = re.findall(r"e+|i+", names)
         assert row["label"] == ",".join(f"{run[0]}:{len(run)}" for run in runs)
         assert row["score"] == pytest.approx(inside.max(axis=1).mean(), abs=1e-4)
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+def test_bases_of_a_tiled_region_take_the_mean_of_its_windows(
+    strand, predict_on, genome_sequences, task_of
+):
+    """The same windows of the genome on either strand; runs are told along the strand."""
+    scorer = load_scorer(find_task(task_of("per-base")), device="cpu", precision="fp32")
+    (row,) = predict_on(f"chr1\t1000\t1130\tx\t0\t{strand}\n", kind="per-base")
+    total_BC, count_B = np.zeros((130, 2)), np.zeros((130, 1))
+    for start in (0, 30, 60, 70):
+        window = genome_sequences["chr1"][1000 + start : 1060 + start]
+        if strand == "-":
+            window, start = reverse_complement(window), 130 - 60 - start
+        (output,) = score_sequences(scorer, [np.frombuffer(window.encode(), dtype=np.uint8)])
+        total_BC[start : start + 60] += output
+        count_B[start : start + 60] += 1
+    mean_BC = total_BC / count_B
+    names = "".join(CLASSES["per-base"][i] for i in mean_BC.argmax(axis=1))
+    runs = re.findall(r"e+|i+", names)
+    assert row["label"] == ",".join(f"{run[0]}:{len(run)}" for run in runs)
+    assert row["score"] == pytest.approx(mean_BC.max(axis=1).mean(), abs=1e-4)
 
 
 # Genomes

@@ -148,6 +148,19 @@ def test_a_sequence_longer_than_the_task_is_scored_in_windows(task_of):
     np.testing.assert_allclose(got, np.mean(score_sequences(scorer, windows), axis=0), atol=1e-6)
 
 
+def test_bases_of_a_longer_sequence_take_the_mean_of_their_windows(task_of):
+    long = random_bases(130, 9)
+    scorer = load_scorer(find_task(task_of("per-base")), **EXACT)
+    (got,) = score_sequences(scorer, [as_bases(long)])
+    starts = (0, 30, 60, 70)
+    windows = score_sequences(scorer, [as_bases(long[i : i + 60]) for i in starts])
+    over = [
+        [w[base - i] for i, w in zip(starts, windows, strict=True) if i <= base < i + 60]
+        for base in range(130)
+    ]
+    np.testing.assert_allclose(got, [np.mean(each, axis=0) for each in over], atol=1e-6)
+
+
 def test_what_cannot_be_scored_is_none(task_of):
     scorer = load_scorer(find_task(task_of("binary")), **EXACT)
     outputs = score_sequences(scorer, [as_bases(s) for s in ("N" * 60, "ACGTA", "ACGTAC")])

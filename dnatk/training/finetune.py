@@ -18,13 +18,13 @@ import numpy as np
 from dnatk.errors import InputError, OutputError
 from dnatk.inference.fit import Fit
 from dnatk.labelled.dataset import LabelledSet, LabelSpace
-from dnatk.labelled.doctor import examine
 from dnatk.output.files import check_directory
 from dnatk.progress import NullProgress, Progress
 from dnatk.tasks.task import TASK_FILE, Task
 from dnatk.training.finetune_config import FinetuneConfig
 from dnatk.training.fitting import Fitting, TaskChoices
 from dnatk.training.metrics import PRIMARY, is_better, metrics_of, score, undefined
+from dnatk.training.publish import publish
 from dnatk.training.trunks import Trunk, require_sequence_head
 
 log = logging.getLogger(__name__)
@@ -81,9 +81,7 @@ def finetune(
     staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
-    fitting = Fitting(
-        config, sets, trunk, choices, length, device, progress or NullProgress(), _leaked(sets)
-    )
+    fitting = Fitting(config, sets, trunk, choices, length, device, progress or NullProgress())
     try:
         runs = [fitting.run(config.seed + i, staging) for i in range(config.seeds)]
         best = runs[0]
@@ -91,7 +89,7 @@ def finetune(
             value, so_far = (each.scores["dev"][config.metric] for each in (run, best))
             if is_better(config.metric, value, so_far):
                 best = run
-        task = fitting.publish(best, runs)
+        task = publish(best, runs, sets, config, choices.length)
         if int(os.environ.get("RANK", "0")):
             return task.at(target)  # every rank has the same; one writes it
         if target.exists():
@@ -122,12 +120,3 @@ def _check_names(names: tuple[str, ...], space: LabelSpace) -> None:
             f"{len(names)} class names for {space.n_outputs} classes",
             hint=f"in the order of {', '.join(space.classes)}",
         )
-
-
-def _leaked(sets: Mapping[str, LabelledSet]) -> np.ndarray | None:
-    """(N,) bool, the test sequences that stand in train too, on either strand."""
-    if "test" not in sets:
-        return None
-    leaked_N = np.zeros(len(sets["test"]), dtype=bool)
-    leaked_N[examine(dict(sets)).leaked["test"]] = True
-    return leaked_N

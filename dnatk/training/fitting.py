@@ -10,15 +10,13 @@ import math
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from dnatk import __version__
 from dnatk.errors import TrainingError
-from dnatk.genome.fasta import sha256
 from dnatk.inference.sequences import pooled_sequences, score_sequences
 from dnatk.labelled.dataset import LabelledSet
 from dnatk.model.heads import Head, HeadConfig
@@ -27,15 +25,12 @@ from dnatk.progress import Progress
 from dnatk.tasks.scorer import load_scorer
 from dnatk.tasks.task import Task
 from dnatk.training.calibration import best_threshold, fit_temperature
-from dnatk.training.card import write_card
 from dnatk.training.finetune_config import FinetuneConfig
 from dnatk.training.linear_probe import fit_probe
 from dnatk.training.metrics import (
     HIGHER_IS_BETTER,
     score,
-    score_with_intervals,
 )
-from dnatk.training.report import draw_plots
 from dnatk.training.task_model import TaskModel
 from dnatk.training.task_trainer import EncodedSet, History, KeepBest, StopEarly, TaskTrainer
 from dnatk.training.trainer import training_arguments
@@ -86,11 +81,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Fitting:
-    """What all seeds of a run share.
-
-    Attributes:
-        leaked_N: (N,) bool, test sequences that stand in train too; None: no test set.
-    """
+    """What all seeds of a run share."""
 
     config: FinetuneConfig
     sets: Mapping[str, LabelledSet]
@@ -99,7 +90,6 @@ class Fitting:
     length: int
     device: str
     progress: Progress
-    leaked_N: np.ndarray | None = None
 
     def run(self, seed: int, staging: Path) -> Run:
         """Train one seed; a run that predicts one class for all is started again.
@@ -258,54 +248,6 @@ class Fitting:
         }
         return Run(seed, task, logits, scores, history)
 
-    def publish(self, best: Run, runs: list[Run]) -> Task:
-        """Intervals, card and plots of the chosen seed; task.json last."""
-        task = best.task
-        part = "test" if "test" in self.sets else "dev"
-        outputs_NC = task.outputs(best.logits[part])
-        metrics = {
-            name: {metric: {"value": value} for metric, value in values.items()}
-            for name, values in best.scores.items()
-        }
-        metrics[part] = self._intervals(task, self.sets[part], outputs_NC)
-        unleaked = np.flatnonzero(~self.leaked_N) if self.leaked_N is not None else []
-        if len(unleaked) and self.leaked_N.any() and task.kind != "per-base":
-            data = self.sets["test"].take(unleaked)
-            metrics["test_unleaked"] = self._intervals(task, data, outputs_NC[unleaked])
-        details = {
-            "dnatk_version": __version__,
-            "seed": best.seed,
-            "seeds": {str(run.seed): run.scores for run in runs},
-            "config": asdict(self.config),
-            "read_length": self.choices.length,
-            "data": {name: describe(data) for name, data in self.sets.items()},
-        }
-        task = replace(task, metrics=metrics, details=details)
-        targets = self.sets[part].flat_targets()
-        draw_plots(
-            task.directory,
-            task.shown,
-            targets,
-            outputs_NC,
-            best.history,
-            thresholds=task.limits(),
-        )
-        write_card(task)
-        task.write()
-        return task
-
-    def _intervals(self, task: Task, data: LabelledSet, outputs_NC: np.ndarray) -> dict:
-        per_base = task.kind == "per-base"
-        estimates = score_with_intervals(
-            task.space,
-            data.flat_targets(),
-            outputs_NC,
-            thresholds=task.limits(),
-            group_N=np.repeat(np.arange(len(data)), data.lengths()) if per_base else None,
-            seed=self.config.seed,
-        )
-        return {metric: asdict(estimate) for metric, estimate in estimates.items()}
-
     def _logits(self, task: Task, name: str) -> np.ndarray:
         scorer = load_scorer(task, device=self.device, precision=self.config.precision)
         outputs = score_sequences(
@@ -367,14 +309,3 @@ def _collapsed(dev: LabelledSet, logits_NC: np.ndarray) -> str | None:
         name = dev.space.classes[chosen[0]]
         return f"the model predicts class '{name}' for every dev sequence"
     return None
-
-
-def describe(data: LabelledSet) -> dict:
-    """What a task remembers of a set."""
-    path = Path(data.path)
-    return {
-        "file": path.name,
-        "sha256": sha256(path) if path.is_file() else "",
-        "examples": len(data),
-        "classes": dict(zip(data.space.classes, data.class_counts().tolist(), strict=True)),
-    }
