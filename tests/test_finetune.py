@@ -427,7 +427,7 @@ def test_a_model_that_learns_nothing_collapses_by_itself(finetune, tables):
     result = finetune(
         *files(tables, "binary"), "--max-steps", "1", "--lr", "1e-9", method="full", code=1
     )
-    assert "for every dev sequence, with 3 seeds" in error_of(result)
+    assert "for every dev sequence, with 3 seed(s)" in error_of(result)
 
 
 # Runs that are stopped

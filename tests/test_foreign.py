@@ -276,6 +276,18 @@ def test_a_revision_alone_trusts_no_code(foreign, finetune, monkeypatch, run, tm
     assert not any(trusted)
 
 
+def test_a_task_runs_no_code_that_came_with_it_unasked(foreign, finetune, run, tmp_path):
+    """A task from elsewhere may name code to run; only its user can allow that."""
+    directory = Path(shutil.copytree(finetune(foreign()), tmp_path / "task"))
+    content = json.loads((directory / "task.json").read_text())
+    content["trunk"] |= {"remote_code": True, "revision": "0" * 40}
+    (directory / "task.json").write_text(json.dumps(content))
+    fasta = write_fasta(tmp_path / "s.fa", {"a": SEQUENCES[0]})
+    result = run("predict", fasta, "--task", directory, *EXACT)
+    assert result.code == 1
+    assert f"{directory}: runs code that came with '{foreign()}' (--trust-remote-code" in result.err
+
+
 def test_labels_of_bases_need_tokens_of_bases(foreign, finetune):
     message = finetune(foreign(), "--kind", "per-base", code=1, kind="per-base")
     assert message == (

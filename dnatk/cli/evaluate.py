@@ -8,7 +8,12 @@ import click
 
 from dnatk.cli.finetune import metrics_table
 from dnatk.cli.labelled import labelled_options, read_options, without_nan
-from dnatk.cli.options import device_option, precision_option, threads_option
+from dnatk.cli.options import (
+    device_option,
+    precision_option,
+    remote_code_option,
+    threads_option,
+)
 
 
 @click.command("evaluate", short_help="Measure a task on labelled sequences or regions.")
@@ -26,11 +31,15 @@ from dnatk.cli.options import device_option, precision_option, threads_option
 @click.option(
     "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="Of the resamples."
 )
+@remote_code_option
 @device_option
 @precision_option
 @threads_option
 @click.pass_obj
-def command(console, task, data, as_json, resamples, seed, device, precision, threads, **options):
+def command(
+    console, task, data, as_json, resamples, seed, device, precision, threads, trust_remote_code,
+    **options,
+):  # fmt: skip
     """Measure a task on labelled sequences or regions.
 
     TASK is a task's name or directory, DATA as dnatk finetune reads it, its labels those of the
@@ -54,7 +63,12 @@ def command(console, task, data, as_json, resamples, seed, device, precision, th
     labelled = read_for_task(data, found, read_options(kind=found.kind, seed=seed, **options))
     with console.progress() as progress:
         result = evaluate(
-            load_scorer(found, device=device, precision=precision),
+            load_scorer(
+                found,
+                device=device,
+                precision=precision,
+                trust_remote_code=trust_remote_code,
+            ),
             labelled,
             resamples=resamples,
             seed=seed,

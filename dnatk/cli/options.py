@@ -37,3 +37,12 @@ def threads_option(command: Callable) -> Callable:
         type=click.IntRange(min=1),
         help="CPU threads in all.  [default: as many as this process may use]",
     )(command)
+
+
+def remote_code_option(command: Callable) -> Callable:
+    """--trust-remote-code, of commands that run tasks."""
+    return click.option(
+        "--trust-remote-code",
+        is_flag=True,
+        help="Run the code that the task's model brings along (few do).",
+    )(command)

@@ -7,7 +7,12 @@ import sys
 
 import click
 
-from dnatk.cli.options import device_option, precision_option, threads_option
+from dnatk.cli.options import (
+    device_option,
+    precision_option,
+    remote_code_option,
+    threads_option,
+)
 
 
 @click.command("predict", short_help="Score BED regions or sequences with a task.")
@@ -57,6 +62,7 @@ from dnatk.cli.options import device_option, precision_option, threads_option
 @click.option("--no-header", is_flag=True, help="Leave the # line out.")
 @click.option("--no-provenance", is_flag=True, help="Leave the ##dnatk lines out.")
 @click.option("--force", is_flag=True, help="Overwrite the output.")
+@remote_code_option
 @device_option
 @precision_option
 @threads_option

@@ -211,7 +211,9 @@ def _source(
         total = _count(wanted, genome, on_error)
     else:
         wanted = read_bed(bed)
-        total = None if str(bed) == "-" else _count(read_bed(bed), genome, on_error)
+        # "-", or a pipe with a name, can be read once.
+        known = Path(bed).is_file()
+        total = _count(read_bed(bed), genome, on_error) if known else None
     return _Source(
         lengths,
         total,

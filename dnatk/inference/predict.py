@@ -27,7 +27,7 @@ from dnatk.output.files import check_output, written_whole
 from dnatk.output.hdf5 import Status
 from dnatk.output.predictions_hdf5 import PredictionWriter
 from dnatk.output.provenance import provenance
-from dnatk.output.table import Labeller, Prediction, TableWriter
+from dnatk.output.table import Labeller, Prediction, TableWriter, check_columns
 from dnatk.progress import NullProgress, Progress
 from dnatk.settings import read_settings
 from dnatk.tasks.registry import find_task
@@ -90,7 +90,12 @@ def predict(
     with ExitStack() as stack:
         sequences = stack.enter_context(nullcontext() if located is None else Genome(located))
         total = _count(source, sequences, options.on_error) if kind == "bed" else None
-        scorer = load_scorer(task, device=options.device, precision=options.precision)
+        scorer = load_scorer(
+            task,
+            device=options.device,
+            precision=options.precision,
+            trust_remote_code=options.trust_remote_code,
+        )
         stream = output if paths[0] is None else _open_text(stack, paths[0])
         above = provenance(
             command=command,
@@ -167,9 +172,11 @@ def _count(source: str | Path, genome: Genome, on_error: str) -> int | None:
     """Read a BED file to its end before any work, so that line 90,000 fails in the first second."""
     if not Path(source).is_file():  # "-", or a pipe with a name: it can be read once
         return None
-    count = 0
+    count, columns = 0, 0
     for region in read_bed(source):
         count += 1
+        columns = columns or len(region.fields)
+        check_columns(region, columns)
         if on_error == "fail":
             genome.check(region)
     return count

@@ -24,6 +24,7 @@ class PredictOptions:
         probabilities: a column for each class.
         header, provenance: the lines above the rows.
         embeddings: put what the head sees into the HDF5 file too.
+        trust_remote_code: run the code that a task's model brings along.
     """
 
     fit: str = ""
@@ -36,6 +37,7 @@ class PredictOptions:
     header: bool = True
     provenance: bool = True
     embeddings: bool = False
+    trust_remote_code: bool = False
     device: str = "auto"
     precision: str = "auto"
     batch_tokens: int | None = None

@@ -210,14 +210,8 @@ class TableWriter:
         if self._source != "bed":
             return region.contig, str(region.start), str(region.end)
         fields = _fields(region)
+        check_columns(region, self._n_input)
         missing = self._n_input - len(fields)
-        if missing < 0:
-            raise InputError(
-                f"has {len(fields)} columns, the first region has {self._n_input}",
-                path=region.source or None,
-                line=region.line,
-                hint="the lines of a BED file have equally many",
-            )
         return (*fields, *["."] * missing)
 
     def _results(self, prediction: Prediction) -> list[str]:
@@ -243,6 +237,17 @@ class TableWriter:
         if values["label"] == NA and values["note"] != ".":
             values["label"] = None
         return json.dumps(values, ensure_ascii=False, allow_nan=False)
+
+
+def check_columns(region: Region, most: int) -> None:
+    """Raise :class:`InputError` where a BED row has more columns than the first one."""
+    if len(region.fields) > most:
+        raise InputError(
+            f"has {len(region.fields)} columns, the first region has {most}",
+            path=region.source or None,
+            line=region.line,
+            hint="the lines of a BED file have equally many",
+        )
 
 
 def _fields(region: Region) -> tuple[str, ...]:

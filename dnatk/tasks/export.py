@@ -37,7 +37,8 @@ def export_task(task: Task, directory: str | Path, *, force: bool = False) -> Pa
             path=task.directory,
             hint="copy the task directory itself; the model is read from where it is",
         )
-    load_scorer(task, device="cpu", precision="fp32")  # a broken task is not worth copying
+    if not task.trunk.remote_code:
+        load_scorer(task, device="cpu", precision="fp32")  # a broken task is not worth copying
     target = check_directory(directory, marker=TASK_FILE, force=force)
     staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:

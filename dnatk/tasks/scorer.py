@@ -30,12 +30,25 @@ class Scorer:
     head: Head
 
 
-def load_scorer(task: Task, *, device: str = "auto", precision: str = "auto") -> Scorer:
+def load_scorer(
+    task: Task,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    trust_remote_code: bool = False,
+) -> Scorer:
     """Load a task's weights and check that they belong together.
 
     Raises:
-        ModelError: the trunk is missing or another one, a file is damaged.
+        ModelError: the trunk is missing or another one, a file is damaged, or the trunk brings
+            its own code and that is not trusted.
     """
+    if task.trunk.remote_code and not trust_remote_code:
+        raise ModelError(
+            f"runs code that came with '{task.trunk.name}'",
+            path=task.directory,
+            hint="--trust-remote-code, if you trust whoever made the task",
+        )
     place = resolve_device(device)
     dtype = resolve_precision(precision, place)
     if task.trunk.native:

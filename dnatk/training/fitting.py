@@ -22,7 +22,7 @@ from dnatk.labelled.dataset import LabelledSet
 from dnatk.model.heads import Head, HeadConfig
 from dnatk.model.placement import resolve_device, resolve_precision
 from dnatk.progress import Progress
-from dnatk.tasks.scorer import load_scorer
+from dnatk.tasks.scorer import Scorer, load_scorer
 from dnatk.tasks.task import Task
 from dnatk.training.calibration import best_threshold, fit_temperature
 from dnatk.training.finetune_config import FinetuneConfig
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 METRICS_FILE = "metrics.jsonl"
 _RESTARTS = 2
 _RESTART_STEP = 1000
+# Fewer dev sequences than this may well be of one class by the model's honest judgement.
+_FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ class Fitting:
         Raises:
             TrainingError: it does so whatever the seed.
         """
-        for restart in range(_RESTARTS + 1):
+        # A probe comes out the same whatever the seed.
+        restarts = 0 if self.config.method == "probe" else _RESTARTS
+        for restart in range(restarts + 1):
             actual = seed + restart * _RESTART_STEP
             directory = staging / f"seed-{actual}"
             directory.mkdir()
@@ -110,8 +114,8 @@ class Fitting:
             log.warning("seed %d collapsed: %s", actual, same)
             shutil.rmtree(directory)
         raise TrainingError(
-            f"{same}, with {_RESTARTS + 1} seeds",
-            hint="lower --lr, try --class-weights balanced, and look at the labels",
+            f"{same}, with {restarts + 1} seed(s)",
+            hint="try --class-weights balanced or a lower --lr, and look at the labels",
         )
 
     def _train(self, seed: int, directory: Path) -> tuple[Task, list[dict]]:
@@ -217,7 +221,7 @@ class Fitting:
         return history.rows
 
     def _fit_probe(self, task: Task, head: Head, seed: int) -> None:
-        scorer = load_scorer(task, device=self.device, precision=self.config.precision)
+        scorer = self._scorer(task)
         features = {
             name: (
                 pooled_sequences(scorer, self.sets[name].sequences, self.progress),
@@ -248,8 +252,16 @@ class Fitting:
         }
         return Run(seed, task, logits, scores, history)
 
+    def _scorer(self, task: Task) -> Scorer:
+        return load_scorer(
+            task,
+            device=self.device,
+            precision=self.config.precision,
+            trust_remote_code=self.config.trust_remote_code,
+        )
+
     def _logits(self, task: Task, name: str) -> np.ndarray:
-        scorer = load_scorer(task, device=self.device, precision=self.config.precision)
+        scorer = self._scorer(task)
         outputs = score_sequences(
             scorer, self.sets[name].sequences, raw=True, progress=self.progress
         )
@@ -295,14 +307,12 @@ def _loss_targets(data: LabelledSet, task: Task) -> np.ndarray:
 
 def _collapsed(dev: LabelledSet, logits_NC: np.ndarray) -> str | None:
     """How a model has collapsed: one answer for every dev sequence; None where it has not."""
-    if dev.space.kind == "regression":
+    if dev.space.kind in ("regression", "multilabel"):
+        # Rare labels may rightly be below one half everywhere: what counts is that scores differ.
         if (logits_NC.std(axis=0) < 1e-3).all():
-            return "the model predicts one value for every dev sequence"
+            return "the model predicts the same for every dev sequence"
         return None
-    if dev.space.kind == "multilabel":
-        chosen = logits_NC > 0
-        if len(np.unique(chosen, axis=0)) == 1 and len(np.unique(dev.targets, axis=0)) > 1:
-            return "the model predicts the same labels for every dev sequence"
+    if len(dev) < _FEWEST:
         return None
     chosen = np.unique(logits_NC.argmax(axis=1))
     if len(chosen) == 1 and len(np.unique(dev.flat_targets())) > 1:

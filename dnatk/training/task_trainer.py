@@ -192,13 +192,15 @@ class KeepBest(TrainerCallback):
     """
 
     def __init__(self, metric: str) -> None:
-        self._metric, self._best = metric, None
+        self._metric, self._best, self._nll = metric, None, None
         self._weights: dict[str, torch.Tensor] = {}
 
     def on_evaluate(self, args, state, control, metrics=None, model=None, **_) -> None:
-        value = metrics[f"eval_{self._metric}"]
-        if not self._weights or is_better(self._metric, value, self._best):
-            self._best = value
+        value, nll = metrics[f"eval_{self._metric}"], metrics.get("eval_nll")
+        # Easy data reach the best MCC early: of equals the surer one is better.
+        surer = value == self._best and nll is not None and is_better("nll", nll, self._nll)
+        if not self._weights or surer or is_better(self._metric, value, self._best):
+            self._best, self._nll = value, nll
             self._weights = {
                 name: parameter.detach().to("cpu", copy=True)
                 for name, parameter in model.named_parameters()
