@@ -32,7 +32,7 @@ for task in $wanted; do
     promoter)
         together "$gue"/prom/prom_300_{all,notata,tata}/dev.csv.gz "$gue"/prom/prom_300_tata/train.csv.gz \
             "$gue"/LPD/prom_300/dev.csv.gz >"$out/promoter.csv"
-        train promoter 250 "$out/promoter.csv" --pool positions --dev-share 0.03 --test-share 0.1 \
+        train promoter 180 "$out/promoter.csv" --pool positions --dev-share 0.03 --test-share 0.1 \
             --class-names other,promoter --fit tile --combine max --stranded \
             --description "Human promoters, -249..+50 round the TSS, against random and shuffled-in-part sequences"
         ;;

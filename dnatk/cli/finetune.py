@@ -218,15 +218,17 @@ def command(
     from dnatk.errors import InputError
     from dnatk.inference.fit import Fit
     from dnatk.labelled.doctor import examine
-    from dnatk.labelled.prepare import Files, Splitting, read_sets
+    from dnatk.labelled.prepare import Files, Splitting, read_sets, split_in_words
     from dnatk.model.placement import set_threads
 
     if (dev and dev_contigs) or (test and test_contigs):
         raise click.UsageError("a file and a contig for the same split exclude each other.")
     if length and fit.startswith("tss"):
         Fit.parse(fit, length)
+    files = Files(data, dev, test)
+    splitting = Splitting(split, dev_share, test_share, dev_contigs, test_contigs, options["seed"])
     sets, report, dropped = read_sets(
-        Files(data, dev, test),
+        files,
         read_options(
             sequence_column=sequence_column,
             label_columns=label_columns,
@@ -240,7 +242,7 @@ def command(
             length=length or 0,
             seed=options["seed"],
         ),
-        Splitting(split, dev_share, test_share, dev_contigs, test_contigs, options["seed"]),
+        splitting,
         drop=drop_leaks,
     )
     console.say(aligned(report.header, report.rows))
@@ -270,6 +272,7 @@ def command(
         combine=combine,
         rc=rc,
         stranded=stranded,
+        split=split_in_words(files, splitting, sets, dropped),
     )
     with console.progress() as progress:
         task = finetune(

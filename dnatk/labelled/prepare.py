@@ -33,6 +33,27 @@ class Splitting:
     seed: int = 42
 
 
+def split_in_words(
+    files: Files, splitting: Splitting, sets: dict[str, LabelledSet], dropped: int
+) -> str:
+    """How the sets came to be, for a task's card."""
+    given = [name for name in ("dev", "test") if getattr(files, name)]
+    split_off = [name for name in ("dev", "test") if name in sets and name not in given]
+    how = splitting.how
+    if how == "auto":
+        how = "random" if sets["train"].regions is None else "chromosome"
+    ways = {
+        "random": "at random, keeping shares of classes and copies (either strand) together",
+        "chromosome": "by chromosome",
+    }
+    parts = [f"{' and '.join(given)} as given"] if given else []
+    if split_off:
+        parts.append(f"{' and '.join(split_off)} {ways[how]}")
+    if dropped:
+        parts.append(f"{dropped} training sequence(s) that stand in dev or test left out")
+    return "; ".join(parts)
+
+
 def read_sets(
     files: Files, options: ReadOptions, splitting: Splitting, *, drop: bool = False
 ) -> tuple[dict[str, LabelledSet], Report, int]:

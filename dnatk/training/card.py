@@ -95,8 +95,15 @@ def _data(task: Task) -> str:
         classes = ", ".join(f"{k}: {v}" for k, v in data["classes"].items())
         shown = "" if task.kind == "regression" else classes
         rows.append([name, data["file"], str(data["examples"]), shown, f"`{data['sha256'][:16]}`"])
-    notes = task.details.get("notes", [])
-    return "\n\n".join([_table(rows), *notes])
+    lines = [_table(rows)]
+    if task.details.get("split"):
+        lines.append(f"Split: {task.details['split']}.")
+    for name, data in task.details["data"].items():
+        contigs = data.get("contigs", [])
+        if contigs:
+            more = ", ..." if len(contigs) > 30 else ""
+            lines.append(f"Contigs of {name}: {', '.join(contigs[:30])}{more}.")
+    return "\n\n".join(lines)
 
 
 def _plots(task: Task) -> list[str]:

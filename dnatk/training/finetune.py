@@ -89,7 +89,7 @@ def finetune(
             value, so_far = (each.scores["dev"][config.metric] for each in (run, best))
             if is_better(config.metric, value, so_far):
                 best = run
-        task = publish(best, runs, sets, config, choices.length)
+        task = publish(best, runs, sets, config, choices)
         if int(os.environ.get("RANK", "0")):
             return task.at(target)  # every rank has the same; one writes it
         if target.exists():

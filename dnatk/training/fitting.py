@@ -52,6 +52,7 @@ class TaskChoices:
     Attributes:
         length: L; 0: the longest sequence.
         class_names: in words, in the order of the classes; (): as in the data.
+        split: how the sets came to be, in words.
     """
 
     name: str = ""
@@ -62,6 +63,7 @@ class TaskChoices:
     combine: str = "mean"
     rc: str = "none"
     stranded: bool = False
+    split: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dnatk.labelled.doctor import examine
 from dnatk.tasks.task import Task
 from dnatk.training.card import write_card
 from dnatk.training.finetune_config import FinetuneConfig
-from dnatk.training.fitting import Run
+from dnatk.training.fitting import Run, TaskChoices
 from dnatk.training.metrics import score_with_intervals
 from dnatk.training.report import draw_plots
 
@@ -28,13 +28,9 @@ def publish(
     runs: list[Run],
     sets: Mapping[str, LabelledSet],
     config: FinetuneConfig,
-    read_length: int,
+    choices: TaskChoices,
 ) -> Task:
-    """Intervals, card and plots of the chosen seed; task.json last.
-
-    Args:
-        read_length: what sequences were cut to as they were read; 0: left alone.
-    """
+    """Intervals, card and plots of the chosen seed; task.json last."""
     task = best.task
     part = "test" if "test" in sets else "dev"
     outputs_NC = task.outputs(best.logits[part])
@@ -53,7 +49,8 @@ def publish(
         "seed": best.seed,
         "seeds": {str(run.seed): run.scores for run in runs},
         "config": asdict(config),
-        "read_length": read_length,
+        "read_length": choices.length,  # what sequences were cut to as they were read; 0: none
+        "split": choices.split,
         "data": {name: describe(data) for name, data in sets.items()},
     }
     task = replace(task, metrics=metrics, details=details)
@@ -103,4 +100,5 @@ def describe(data: LabelledSet) -> dict:
         "sha256": sha256(path) if path.is_file() else "",
         "examples": len(data),
         "classes": dict(zip(data.space.classes, data.class_counts().tolist(), strict=True)),
+        "contigs": sorted({region.contig for region in data.regions or ()}),
     }
