@@ -70,7 +70,8 @@ def predict(
             ``h5``; rows already written to a stream stay there.
     """
     task = task if isinstance(task, Task) else find_task(task)
-    options = (options or PredictOptions()).of(task)
+    asked = options or PredictOptions()
+    options = asked.of(task)
     fit = Fit.parse(options.fit, task.length)
     per_base = task.kind == "per-base"
     if per_base and (h5 is not None or options.probabilities):
@@ -85,6 +86,12 @@ def predict(
     if paths[0] is not None and paths[0] == paths[1]:
         raise OutputError("cannot be both the table and the HDF5 file", path=paths[0])
     kind, items = open_regions_or_sequences(source)
+    if kind == "fasta" and asked.fit and fit.kind == "tss":
+        raise InputError(
+            f"--fit {fit} needs regions of a genome, this is FASTA",
+            path="<stdin>" if str(source) == "-" else source,
+            hint="tile or center",
+        )
     located = find_genome(genome, os.environ, read_settings()) if kind == "bed" else None
     progress = progress or NullProgress()
     with ExitStack() as stack:
