@@ -17,7 +17,8 @@ These come with dnatk, as LoRA adapters on [dnatk-small](model-card.md):
 `dnatk predict --task promoter regions.bed` works offline after installation.
 `examples/train_bundled_tasks.sh` trains them, `dnatk tasks show NAME` prints a task's card with
 data, checksums and intervals. GUE sets are those of
-[DNABERT-2](https://arxiv.org/abs/2306.15006) (Apache-2.0).
+[DNABERT-2](https://arxiv.org/abs/2306.15006) (Apache-2.0); yeast gene starts are Ensembl's (R64) on
+UCSC's sacCer3. The adapters are MIT, as dnatk is.
 
 Figures are on each task's test set, one seed, with 95 % bootstrap intervals;
 [quality.md](quality.md) compares models.
