@@ -216,11 +216,11 @@ def test_the_table_is_on_stdout_and_the_rest_on_stderr(trained, run, tables):
 
 
 def test_seed_and_resamples_decide_the_intervals(trained, evaluated):
-    task = trained()
-    one, two = evaluated(task, "binary", "--seed", 1), evaluated(task, "binary", "--seed", 2)
-    assert one["metrics"]["nll"]["value"] == two["metrics"]["nll"]["value"]
-    assert one["metrics"]["nll"]["low"] != two["metrics"]["nll"]["low"]
-    assert evaluated(task, "binary", "--seed", 1) == one
+    task = trained("regression")
+    one, two = evaluated(task, "regression", "--seed", 1), evaluated(task, "regression", "--seed", 2)
+    assert one["metrics"]["mse"]["value"] == two["metrics"]["mse"]["value"]
+    assert one["metrics"]["mse"]["low"] != two["metrics"]["mse"]["low"]
+    assert evaluated(task, "regression", "--seed", 1) == one
 
 
 def test_classes_may_be_named_in_words(trained, evaluated, tables, tmp_path, run, tiny_model):
