@@ -217,7 +217,10 @@ def test_the_table_is_on_stdout_and_the_rest_on_stderr(trained, run, tables):
 
 def test_seed_and_resamples_decide_the_intervals(trained, evaluated):
     task = trained("regression")
-    one, two = evaluated(task, "regression", "--seed", 1), evaluated(task, "regression", "--seed", 2)
+    one, two = (
+        evaluated(task, "regression", "--seed", 1),
+        evaluated(task, "regression", "--seed", 2),
+    )
     assert one["metrics"]["mse"]["value"] == two["metrics"]["mse"]["value"]
     assert one["metrics"]["mse"]["low"] != two["metrics"]["mse"]["low"]
     assert evaluated(task, "regression", "--seed", 1) == one
