@@ -34,6 +34,11 @@ class DnatkError(Exception):
         return f"{text} ({self.hint})" if self.hint else text
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's error says, cut to one line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class InputError(DnatkError):
     """A file given by the user cannot be used as it is."""
 

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from dnatk.cli.options import device_option, precision_option, threads_option
+from dnatk.cli.options import batch_tokens_option, device_option, precision_option, threads_option
 
 
 @click.command("embed", short_help="Embed a genome, sequences or BED regions into an HDF5 file.")
@@ -81,11 +81,7 @@ from dnatk.cli.options import device_option, precision_option, threads_option
 @device_option
 @precision_option
 @threads_option
-@click.option(
-    "--batch-tokens",
-    type=click.IntRange(min=1),
-    help="Tokens in one pass through the model.  [default: 4096 on a CPU, 131072 on a GPU]",
-)
+@batch_tokens_option
 @click.pass_obj
 def command(console, fasta, output, bed, regions, model, force, threads, **options):
     """Embed a genome, sequences or regions into an HDF5 file.

@@ -46,3 +46,12 @@ def remote_code_option(command: Callable) -> Callable:
         is_flag=True,
         help="Run the code that the task's model brings along (few do).",
     )(command)
+
+
+def batch_tokens_option(command: Callable) -> Callable:
+    """--batch-tokens, of commands that run the engine."""
+    return click.option(
+        "--batch-tokens",
+        type=click.IntRange(min=1),
+        help="Tokens in one pass through the model.  [default: 4096 on a CPU, 131072 on a GPU]",
+    )(command)

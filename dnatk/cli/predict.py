@@ -8,6 +8,7 @@ import sys
 import click
 
 from dnatk.cli.options import (
+    batch_tokens_option,
     device_option,
     precision_option,
     remote_code_option,
@@ -66,11 +67,7 @@ from dnatk.cli.options import (
 @device_option
 @precision_option
 @threads_option
-@click.option(
-    "--batch-tokens",
-    type=click.IntRange(min=1),
-    help="Tokens in one pass through the model.  [default: 4096 on a CPU, 131072 on a GPU]",
-)
+@batch_tokens_option
 @click.pass_obj
 def command(
     console, source, task, output, genome, h5, combine, rc, no_header, no_provenance, force,

@@ -72,6 +72,11 @@ class Strand:
     lengths: list[int]
     hidden_TD: torch.Tensor
 
+    def kept(self, tokens: Tokens) -> torch.Tensor:
+        """(T,) bool, the tokens that count, where the states are."""
+        kept_T = np.concatenate([kept_tokens(tile, tokens) for tile in self.tiles])
+        return torch.from_numpy(kept_T).to(self.hidden_TD.device)
+
 
 class Readout(Protocol):
     """What is made of hidden states."""

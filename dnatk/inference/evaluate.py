@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from dnatk.errors import InputError
-from dnatk.inference.sequences import score_sequences
+from dnatk.inference.sequences import flat_outputs, score_sequences
 from dnatk.labelled.dataset import LabelledSet, LabelSpace
 from dnatk.labelled.read import ReadOptions, read_labelled
 from dnatk.progress import Progress
@@ -46,13 +45,9 @@ def read_for_task(path: str, task: Task, options: ReadOptions) -> LabelledSet:
     except InputError:
         if task.class_names == task.classes:
             raise
-        try:
-            data = read_labelled(path, options, LabelSpace(task.kind, task.class_names))
-        except InputError:
-            data = None
-        if data is None:
-            raise
-        return data
+        with suppress(InputError):
+            return read_labelled(path, options, LabelSpace(task.kind, task.class_names))
+        raise
 
 
 def evaluate(
@@ -70,26 +65,15 @@ def evaluate(
     scored = [i for i, output in enumerate(outputs) if output is not None]
     if not scored:
         raise InputError("nothing could be scored: no k-mer free of N", path=data.path)
-    targets, output_NC, groups = targets_and_outputs(
-        data.take(scored), [outputs[i] for i in scored]
-    )
+    known = data.take(scored)
+    targets = known.flat_targets()
     metrics = score_with_intervals(
         task.space,
         targets,
-        output_NC,
+        flat_outputs(task, [outputs[i] for i in scored]),
         thresholds=task.limits(),
-        group_N=groups,
+        group_N=known.target_groups(),
         resamples=resamples,
         seed=seed,
     )
     return Evaluation(metrics, len(scored), len(data) - len(scored), undefined(task.space, targets))
-
-
-def targets_and_outputs(
-    data: LabelledSet, outputs: list[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Targets and outputs as metrics take them, and the groups that are resampled together."""
-    if data.space.kind != "per-base":
-        return data.targets, np.stack(outputs), None
-    groups = np.repeat(np.arange(len(data)), data.lengths())
-    return np.concatenate(data.targets), np.concatenate(outputs), groups

@@ -6,7 +6,6 @@ Shapes: T tokens packed, S tiles, D hidden.
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from dnatk.inference.engine import Row, Strand, Tile, kept_tokens, turned
 from dnatk.kmers import Tokens
@@ -39,8 +38,7 @@ class Pooled:
                 host[start + tile.low : start + tile.high].copy()
                 for tile, start in zip(tiles, starts, strict=True)
             ]
-        kept_T = np.concatenate([kept_tokens(tile, self._tokens) for tile in tiles])
-        kept_T = torch.from_numpy(kept_T).to(hidden_TD.device)
+        kept_T = strands[0].kept(self._tokens)
         return list(pool_tiles(hidden_TD, lengths, kept_T, self.pool).cpu().numpy())
 
     def add(self, tile: Tile, result: np.ndarray) -> None:

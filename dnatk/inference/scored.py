@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dnatk.inference.engine import Row, Strand, Tile, kept_tokens
+from dnatk.inference.engine import Row, Strand, Tile
 from dnatk.model.heads import base_logits
 from dnatk.tasks.scorer import Scorer
 
@@ -43,8 +43,7 @@ class Scored:
         return list(zip(outputs_SC, pooled_SP.cpu().numpy(), strict=True))
 
     def _pooled(self, strand: Strand) -> torch.Tensor:
-        kept_T = np.concatenate([kept_tokens(tile, self._tokens) for tile in strand.tiles])
-        kept_T = torch.from_numpy(kept_T).to(strand.hidden_TD.device)
+        kept_T = strand.kept(self._tokens)
         return self._head.pooled(strand.hidden_TD, strand.lengths, kept_T)
 
     def _of_counts(self, strand: Strand) -> torch.Tensor | float:

@@ -17,6 +17,7 @@ from dnatk.kmers import Tokens
 from dnatk.output.hdf5 import Status
 from dnatk.progress import NullProgress, Progress
 from dnatk.tasks.scorer import Scorer
+from dnatk.tasks.task import Task
 
 
 def row_tiles(
@@ -71,6 +72,11 @@ def score_sequences(
     scored = Scored(scorer, combine=scorer.task.combine, raw=raw)
     rows = _run(scorer, scored, sequences, scorer.task.rc, batch_tokens, progress)
     return [scored.output(row) for row in rows]
+
+
+def flat_outputs(task: Task, outputs: Sequence[np.ndarray]) -> np.ndarray:
+    """(N, C) of scored sequences; per base (sum of L_i, C), as :meth:`LabelledSet.flat_targets`."""
+    return np.concatenate(outputs) if task.kind == "per-base" else np.stack(outputs)
 
 
 def pooled_sequences(

@@ -105,6 +105,12 @@ class LabelledSet:
             return self.targets
         return np.concatenate([np.empty(0, np.int64), *self.targets])
 
+    def target_groups(self) -> np.ndarray | None:
+        """The example of each flat target where one has several (per base), else None."""
+        if self.space.kind != "per-base":
+            return None
+        return np.repeat(np.arange(len(self)), self.lengths())
+
     def class_counts(self) -> np.ndarray:
         """(C,) examples of each class (bases where per-base, ones where multilabel).
 

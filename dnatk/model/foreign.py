@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from dnatk.errors import InputError, ModelError
+from dnatk.errors import InputError, ModelError, first_line
 from dnatk.kmers import reverse_complement
 from dnatk.model.loading import SHIPPED, shipped_models
 
@@ -132,9 +132,8 @@ def load_foreign(
             model, dtype=torch.float32, output_loading_info=True, **options
         )
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"cannot be loaded: {text}",
+            f"cannot be loaded: {first_line(error)}",
             path=str(model),
             hint=None
             if Path(model).is_dir()

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from dnatk.errors import InputError, ModelError
+from dnatk.errors import InputError, ModelError, first_line
 from dnatk.genome.fasta import sha256
 from dnatk.kmers import Vocabulary
 from dnatk.model.encoder import Encoder, EncoderConfig
@@ -105,7 +105,7 @@ def read_weights(info: ModelInfo) -> dict:
             tensors = torch.load(info.weights, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelError(
-            f"cannot be read: {_one_line(error)}", path=info.weights, hint="is the file cut short?"
+            f"cannot be read: {first_line(error)}", path=info.weights, hint="is the file cut short?"
         ) from None
     # Checkpoints of TensorFlow's days call LayerNorm's weight and bias gamma and beta.
     named = {
@@ -132,7 +132,7 @@ def _read_json(path: Path) -> dict:
     except FileNotFoundError:
         raise ModelError(f"has no {path.name}", path=path.parent) from None
     except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise ModelError(f"cannot be read: {_one_line(error)}", path=path) from None
+        raise ModelError(f"cannot be read: {first_line(error)}", path=path) from None
     if not isinstance(content, dict):
         raise ModelError("is not a JSON object", path=path)
     return content
@@ -189,7 +189,3 @@ def _encoder_config(config: dict, path: Path) -> EncoderConfig:
         )
     except KeyError as error:
         raise ModelError(f"has no {error.args[0]}", path=path) from None
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -25,11 +25,11 @@ def check_output(path: str | Path, *, force: bool) -> Path:
     return path
 
 
-def current_umask() -> int:
-    """The bits that new files do not get; it can only be read by setting it."""
-    umask = os.umask(0)
+def make_readable(path: Path) -> None:
+    """The mode of any new file, for one that safetensors left readable by its owner only."""
+    umask = os.umask(0)  # it can only be read by setting it
     os.umask(umask)
-    return umask
+    path.chmod(0o666 & ~umask)
 
 
 def check_directory(path: str | Path, *, marker: str, force: bool) -> Path:

@@ -145,7 +145,50 @@ def create(
     return file
 
 
-class EmbeddingWriter:
+class RowFile:
+    """A file of rows that each belong to a region; it grows until it is finished.
+
+    Args:
+        path: the file, overwritten.
+        contigs: known contigs with their lengths; more may be met later.
+        attributes: of the root, beside format and complete.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        file_format: str,
+        version: int,
+        contigs: Mapping[str, int],
+        attributes: Mapping[str, object],
+    ) -> None:
+        self._file = create(path, file_format, version, attributes)
+        self._regions = RegionColumns(self._file, contigs)
+        self._columns: list[Column] = []
+
+    def _column(self, name: str, dtype, width: int | None = None) -> Column:
+        """A new column, written out when the file is finished."""
+        self._columns.append(Column(self._file, name, dtype, width))
+        return self._columns[-1]
+
+    def add_contig(self, name: str, length: int) -> None:
+        """Make a contig known that was not when the file was opened (streamed input)."""
+        self._regions.add_contig(name, length)
+
+    def finish(self) -> None:
+        """Write what is left and mark the file complete."""
+        self._regions.finish()
+        for column in self._columns:
+            column.flush()
+        self._file.attrs["complete"] = True
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, complete or not."""
+        self._file.close()
+
+
+class EmbeddingWriter(RowFile):
     """Writes one embedding file; rows come in output order.
 
     Args:
@@ -167,13 +210,11 @@ class EmbeddingWriter:
         contigs: Mapping[str, int],
         attributes: Mapping[str, object],
     ) -> None:
-        self._file = create(path, FORMAT, FORMAT_VERSION, attributes)
+        super().__init__(path, FORMAT, FORMAT_VERSION, contigs, attributes)
         self._dtype = np.dtype(dtype)
-        self._regions = RegionColumns(self._file, contigs)
-        self._vectors = Column(
-            self._file, "token/embedding" if per_token else "embedding", self._dtype, width
-        )
-        self._offset = Column(self._file, "token/offset", "i8") if per_token else None
+        name = "token/embedding" if per_token else "embedding"
+        self._vectors = self._column(name, self._dtype, width)
+        self._offset = self._column("token/offset", "i8") if per_token else None
         self._end = 0
         if self._offset is not None:
             self._offset.append(np.zeros(1, dtype="i8"))
@@ -191,23 +232,6 @@ class EmbeddingWriter:
         if self._offset is not None:
             self._offset.append(self._end + np.cumsum(tokens_N))
             self._end += int(np.sum(tokens_N))
-
-    def add_contig(self, name: str, length: int) -> None:
-        """Make a contig known that was not when the file was opened (streamed input)."""
-        self._regions.add_contig(name, length)
-
-    def finish(self) -> None:
-        """Write what is left and mark the file complete."""
-        self._regions.finish()
-        for column in (self._vectors, self._offset):
-            if column is not None:
-                column.flush()
-        self._file.attrs["complete"] = True
-        self.close()
-
-    def close(self) -> None:
-        """Close the file, complete or not."""
-        self._file.close()
 
 
 def read_embeddings(path: str | Path):

@@ -19,22 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dnatk.output.hdf5 import (
-    TEXT,
-    Column,
-    RegionColumns,
-    Status,
-    create,
-    open_complete,
-    region_frame,
-)
+from dnatk.output.hdf5 import TEXT, RowFile, Status, open_complete, region_frame
 from dnatk.output.table import NA, Labels, Prediction
 
 FORMAT = "dnatk-prediction"
 FORMAT_VERSION = 1
 
 
-class PredictionWriter:
+class PredictionWriter(RowFile):
     """Writes one file of predictions; rows come in output order.
 
     Args:
@@ -56,17 +48,17 @@ class PredictionWriter:
         width: int | None = None,
         dtype: str = "float16",
     ) -> None:
-        self._file = create(path, FORMAT, FORMAT_VERSION, {"kind": space.kind, **attributes})
-        self._regions = RegionColumns(self._file, contigs)
+        attributes = {"kind": space.kind, **attributes}
+        super().__init__(path, FORMAT, FORMAT_VERSION, contigs, attributes)
         self._n_classes = len(space.classes)
         names = np.array(space.classes, dtype=object)
         self._file.create_dataset("prediction/class", data=names, dtype=TEXT)
-        self._label = Column(self._file, "prediction/label", TEXT)
-        self._score = Column(self._file, "prediction/score", "f4")
+        self._label = self._column("prediction/label", TEXT)
+        self._score = self._column("prediction/score", "f4")
         name = "value" if space.kind == "regression" else "probability"
-        self._output = Column(self._file, f"prediction/{name}", "f4", self._n_classes)
+        self._output = self._column(f"prediction/{name}", "f4", self._n_classes)
         self._width, self._dtype = width, np.dtype(dtype)
-        self._vectors = Column(self._file, "embedding", self._dtype, width) if width else None
+        self._vectors = self._column("embedding", self._dtype, width) if width else None
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Append rows; each with its ``probability``, and its ``vector`` where they are written."""
@@ -88,23 +80,6 @@ class PredictionWriter:
                 if scored[i]:
                     vector_ND[i] = prediction.vector
             self._vectors.append(vector_ND)
-
-    def add_contig(self, name: str, length: int) -> None:
-        """Make a contig known that was not when the file was opened (streamed input)."""
-        self._regions.add_contig(name, length)
-
-    def finish(self) -> None:
-        """Write what is left and mark the file complete."""
-        self._regions.finish()
-        for column in (self._label, self._score, self._output, self._vectors):
-            if column is not None:
-                column.flush()
-        self._file.attrs["complete"] = True
-        self.close()
-
-    def close(self) -> None:
-        """Close the file, complete or not."""
-        self._file.close()
 
 
 def read_predictions(path: str | Path):

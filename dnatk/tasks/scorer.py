@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dnatk.errors import ModelError
+from dnatk.errors import ModelError, first_line
 from dnatk.kmers import KmerTokens, Tokens
 from dnatk.model.encoder import Encoder
 from dnatk.model.heads import Head, HeadConfig
@@ -82,8 +82,9 @@ def _tensors(task: Task, name: str) -> dict[str, torch.Tensor]:
     except FileNotFoundError:
         raise ModelError(f"has no {name}", path=task.directory) from None
     except Exception as error:
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"cannot be read: {text}", path=path, hint="is it cut short?") from None
+        raise ModelError(
+            f"cannot be read: {first_line(error)}", path=path, hint="is it cut short?"
+        ) from None
 
 
 def _merge(weights: dict[str, torch.Tensor], task: Task) -> None:

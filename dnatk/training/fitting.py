@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from dnatk.errors import TrainingError
-from dnatk.inference.sequences import pooled_sequences, score_sequences
+from dnatk.inference.sequences import flat_outputs, pooled_sequences, score_sequences
 from dnatk.labelled.dataset import LabelledSet
 from dnatk.model.heads import Head, HeadConfig
 from dnatk.model.placement import resolve_device, resolve_precision
@@ -267,7 +267,7 @@ class Fitting:
         outputs = score_sequences(
             scorer, self.sets[name].sequences, raw=True, progress=self.progress
         )
-        return np.concatenate(outputs) if task.kind == "per-base" else np.stack(outputs)
+        return flat_outputs(task, outputs)
 
     def _target_scale(self) -> tuple[np.ndarray, np.ndarray]:
         train = self.sets["train"]

@@ -71,13 +71,12 @@ def publish(
 def _intervals(
     config: FinetuneConfig, task: Task, data: LabelledSet, outputs_NC: np.ndarray
 ) -> dict:
-    per_base = task.kind == "per-base"
     estimates = score_with_intervals(
         task.space,
         data.flat_targets(),
         outputs_NC,
         thresholds=task.limits(),
-        group_N=np.repeat(np.arange(len(data)), data.lengths()) if per_base else None,
+        group_N=data.target_groups(),
         seed=config.seed,
     )
     return {metric: asdict(estimate) for metric, estimate in estimates.items()}

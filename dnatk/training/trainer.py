@@ -25,7 +25,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from dnatk.errors import OutputError, TrainingError
 from dnatk.kmers.vocab import FIRST_KMER
 from dnatk.masking import Masker, Schedule, hidden_bases
-from dnatk.output.files import current_umask
+from dnatk.output.files import make_readable
 from dnatk.progress import Progress
 from dnatk.training.corpus import Sampler
 
@@ -154,8 +154,7 @@ def checkpoints(run: Path) -> list[Path]:
 def sync_directory(directory: Path) -> None:
     """Bring every file of a directory to the disk, so that a rename after it means something."""
     for path in directory.iterdir():
-        # safetensors leaves its files readable by their owner only.
-        path.chmod(0o666 & ~current_umask())
+        make_readable(path)
         with open(path, "rb") as handle:
             os.fsync(handle.fileno())
 

@@ -18,7 +18,7 @@ from dnatk.labelled.dataset import LabelledSet
 from dnatk.model.foreign import is_native, load_foreign, state_sha256
 from dnatk.model.loading import read_model, read_weights, shipped_models
 from dnatk.model.tokenizer_files import write_tokenizer
-from dnatk.output.files import current_umask
+from dnatk.output.files import make_readable
 from dnatk.tasks.scorer import ADAPTER_FILE
 from dnatk.tasks.task import HEAD_FILE, TrunkReference
 from dnatk.training.finetune_config import FinetuneConfig
@@ -128,7 +128,7 @@ class Trunk:
             return
         network.save_pretrained(directory)
         for path in directory.glob("*.safetensors"):
-            path.chmod(0o666 & ~current_umask())
+            make_readable(path)
         if self.reference.native:
             k, stride = self.reference.k, self.reference.kmer_stride
             write_tokenizer(directory, k, stride, network.config.max_position_embeddings)
@@ -199,7 +199,7 @@ def _save(tensors: dict[str, torch.Tensor], path: Path, *, half: bool) -> None:
     dtype = torch.float16 if half else torch.float32
     kept = {name: tensor.detach().to(dtype).cpu().contiguous() for name, tensor in tensors.items()}
     save_file(kept, path, metadata={"format": "pt"})
-    path.chmod(0o666 & ~current_umask())  # safetensors makes files that only their owner reads
+    make_readable(path)
 
 
 def require_sequence_head(trunk: Trunk, kind: str) -> None:
