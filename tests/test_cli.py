@@ -284,11 +284,12 @@ def test_a_stopped_run_leaves_nothing_behind(tiny_model, tmp_path, number, code)
     while not list(tmp_path.iterdir()):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
-    assert [p.name for p in tmp_path.iterdir()] == [f".o.h5.{process.pid}.partial"]
+    assert [p.name for p in tmp_path.iterdir()] == ["o.h5.partial"]
     time.sleep(0.3)
     process.send_signal(number)
-    process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == code
+    assert said.strip() == (b"dnatk: interrupted" if code == 130 else b"")
     assert not list(tmp_path.iterdir())
 
 

@@ -97,9 +97,10 @@ def test_a_regression_has_values(tmp_path):
 
 
 def test_streamed_contigs_are_known_when_they_come(tmp_path, rows):
-    writer = PredictionWriter(tmp_path / "p.h5", space=SPACE, contigs={}, attributes={})
+    met = {}
+    writer = PredictionWriter(tmp_path / "p.h5", space=SPACE, lengths=met, attributes={})
     for row in rows:
-        writer.add_contig(row.region.contig, 50)
+        met[row.region.contig] = 50
         writer.append([row])
     writer.finish()
     assert read_predictions(tmp_path / "p.h5")[0]["contig"].tolist() == ["chr1", "chrQ", "chr2"]

@@ -19,7 +19,7 @@ from dnatk.genome.bed import read_bed
 from dnatk.genome.regions import Region
 from dnatk.labelled.dataset import LabelSpace
 from dnatk.output.provenance import provenance
-from dnatk.output.table import FORMATS, Labeller, Prediction, TableWriter, shown_classes
+from dnatk.output.table import FORMATS, Labeller, Prediction, Table, shown_classes
 from dnatk.training.metrics import predicted
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -67,10 +67,9 @@ def predictions(regions: list[Region], kind: str) -> list[Prediction]:
     return [*scored, Prediction.unscored(regions[-1], "unknown_contig")]
 
 
-def written(rows: list[Prediction], **options) -> str:
-    stream = io.StringIO()
-    TableWriter(stream, **options).write(rows)
-    return stream.getvalue()
+def written(rows: list[Prediction], *, header=True, provenance=(), **options) -> str:
+    table = Table(rows[0].region, **options)
+    return table.head(header=header, provenance=provenance) + "".join(table.rows(rows))
 
 
 def regions_of(source: str, tmp_path: Path) -> list[Region]:
@@ -140,25 +139,15 @@ def test_the_header_has_as_many_columns_as_the_input(tmp_path, n_columns):
 
 def test_a_longer_line_than_the_first_is_refused_after_the_rows_before_it(tmp_path):
     regions = bed_regions(tmp_path, ["chr1\t0\t9", "chr1\t0\t8", "# x", "chr1\t0\t9\tname"])
-    stream = io.StringIO()
+    lines = []
     with pytest.raises(InputError, match=r"r\.bed:4: has 4 columns, the first region has 3"):
-        TableWriter(stream, space=BINARY).write(predictions(regions, "binary"))
-    assert len(stream.getvalue().splitlines()) == 3
+        lines.extend(Table(regions[0], space=BINARY).rows(predictions(regions, "binary")))
+    assert len(lines) == 2
 
 
 def test_regions_without_a_line_have_six_columns():
     text = written(predictions([Region("chr1", 4, 9, "-")], "binary")[:1], space=BINARY)
     assert text.splitlines()[1] == "chr1\t4\t9\tchr1:5-9\t.\t-\tpromoter\t0.9000\t."
-
-
-def test_rows_are_flushed_as_they_are_written(tmp_path):
-    path = tmp_path / "out.bed"
-    with path.open("w") as stream:
-        writer = TableWriter(stream, space=BINARY, provenance=LINES)
-        assert path.read_text() == ""
-        for n in (1, 2):
-            writer.write(predictions([Region("chr1", 4, 9)], "binary")[:1])
-            assert len(path.read_text().splitlines()) == len(LINES) + 1 + n
 
 
 def test_header_and_provenance_can_be_left_out():
@@ -250,7 +239,7 @@ def test_a_region_scored_base_by_base_is_told_in_runs():
 
 def test_probabilities_of_a_regression_are_refused():
     with pytest.raises(InputError, match="no probabilities"):
-        TableWriter(io.StringIO(), space=SPACES["regression"], probabilities=True)
+        Table(Region("c", 0, 1), space=SPACES["regression"], probabilities=True)
 
 
 @given(

@@ -7,7 +7,14 @@ import sys
 
 import click
 
-from dnatk.cli.options import batch_tokens_option, device_option, precision_option, threads_option
+from dnatk.cli.options import (
+    batch_tokens_option,
+    check_run_options,
+    device_option,
+    precision_option,
+    run_options,
+    threads_option,
+)
 
 
 @click.command("embed", short_help="Embed a genome, sequences or BED regions into an HDF5 file.")
@@ -77,26 +84,33 @@ from dnatk.cli.options import batch_tokens_option, device_option, precision_opti
     show_default=True,
     help="At a region that cannot be scored: stop, or write a NaN row with its status.",
 )
-@click.option("--force", is_flag=True, help="Overwrite the output.")
+@run_options
 @device_option
 @precision_option
 @threads_option
 @batch_tokens_option
 @click.pass_obj
-def command(console, fasta, output, bed, regions, model, force, threads, **options):
+def command(
+    console, fasta, output, bed, regions, model, force, resume, shard, threads, **options
+):  # fmt: skip
     """Embed a genome, sequences or regions into an HDF5 file.
 
     FASTA is plain, bgzip or gzip, or - for stdin. Without --bed or --region every piece of
     --window bases of every sequence is a row; a sequence that fits is one row. With --bed each
     line is a row, whatever its length; "-" regions are read as the reverse complement.
 
+    Rows are kept in FILE.partial/ as they are made: a run that was killed goes on with --resume.
+    torchrun -m dnatk embed ... shares the work among GPUs or machines.
+
     \b
     Example:
       dnatk embed genome.fa
       dnatk embed genome.fa --bed promoters.bed -o promoters.h5 --rc average
       zcat reads.fa.gz | dnatk embed - -o reads.h5
+      dnatk embed genome.fa --shard 2/8 -o genome.2.h5
       python -c 'import dnatk; print(dnatk.read_embeddings("promoters.h5"))'
     """
+    check_run_options(force, resume)
     if bed is not None and regions:
         raise click.UsageError("--bed and --region exclude each other.")
     if fasta == "-":
@@ -114,10 +128,10 @@ def command(console, fasta, output, bed, regions, model, force, threads, **optio
         console.say(f"writing {output}")
 
     from dnatk.inference.embed import EmbedOptions, embed
-    from dnatk.model.placement import set_threads
+    from dnatk.model.placement import prepare_cpu
     from dnatk.output.hdf5 import Status
 
-    set_threads(threads)
+    prepare_cpu(threads)
     with console.progress() as progress:
         summary = embed(
             fasta,
@@ -126,11 +140,17 @@ def command(console, fasta, output, bed, regions, model, force, threads, **optio
             regions=regions,
             model=model,
             options=EmbedOptions(**options),
+            shard=shard,
+            resume=resume,
             force=force,
             command=shlex.join(["dnatk", *sys.argv[1:]]),
             progress=progress,
         )
+    if summary is None:  # the first of the processes speaks
+        return
     counts = [f"{summary.rows} rows"]
+    if summary.kept:
+        counts.append(f"{summary.kept} of them made before")
     if summary.skipped:
         counts.append(f"{summary.skipped} window(s) without a valid k-mer skipped")
     for status, count in summary.unscored.items():

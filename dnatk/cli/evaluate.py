@@ -54,11 +54,11 @@ def command(
     from dataclasses import asdict
 
     from dnatk.inference.evaluate import evaluate, read_for_task
-    from dnatk.model.placement import set_threads
+    from dnatk.model.placement import prepare_cpu
     from dnatk.tasks.registry import find_task
     from dnatk.tasks.scorer import load_scorer
 
-    set_threads(threads)
+    prepare_cpu(threads)
     found = find_task(task)
     labelled = read_for_task(data, found, read_options(kind=found.kind, seed=seed, **options))
     with console.progress() as progress:

@@ -219,7 +219,7 @@ def command(
     from dnatk.inference.fit import Fit
     from dnatk.labelled.doctor import examine
     from dnatk.labelled.prepare import Files, Splitting, read_sets, split_in_words
-    from dnatk.model.placement import set_threads
+    from dnatk.model.placement import prepare_cpu
 
     if (dev and dev_contigs) or (test and test_contigs):
         raise click.UsageError("a file and a contig for the same split exclude each other.")
@@ -261,7 +261,7 @@ def command(
     from dnatk.training.finetune import TaskChoices, finetune
     from dnatk.training.finetune_config import FinetuneConfig
 
-    set_threads(threads)
+    prepare_cpu(threads)
     config = FinetuneConfig(max_steps=max_steps or 0, lr=lr or 0.0, **options)
     choices = TaskChoices(
         name=name or Path(output).resolve().name,

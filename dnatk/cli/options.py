@@ -55,3 +55,29 @@ def batch_tokens_option(command: Callable) -> Callable:
         type=click.IntRange(min=1),
         help="Tokens in one pass through the model.  [default: 4096 on a CPU, 131072 on a GPU]",
     )(command)
+
+
+def run_options(command: Callable) -> Callable:
+    """--force, --resume and --shard, of commands that write files part by part."""
+    for option in (
+        click.option(
+            "--shard",
+            metavar="I/N",
+            help="Do the I-th of N neighbouring pieces of the work, for files only; dnatk h5 merge "
+            "(or cat, of tables) joins them.",
+        ),
+        click.option(
+            "--resume",
+            is_flag=True,
+            help="Go on where the same command was cut off; a finished output is left as it is.",
+        ),
+        click.option("--force", is_flag=True, help="Overwrite the output, or begin it afresh."),
+    ):
+        command = option(command)
+    return command
+
+
+def check_run_options(force: bool, resume: bool) -> None:
+    """Refuse what contradicts itself."""
+    if force and resume:
+        raise click.UsageError("--force begins afresh, --resume goes on: give one of them.")

@@ -9,9 +9,11 @@ import click
 
 from dnatk.cli.options import (
     batch_tokens_option,
+    check_run_options,
     device_option,
     precision_option,
     remote_code_option,
+    run_options,
     threads_option,
 )
 
@@ -62,7 +64,7 @@ from dnatk.cli.options import (
 @click.option("--ignore-strand", is_flag=True, help="Read regions without a strand forward.")
 @click.option("--no-header", is_flag=True, help="Leave the # line out.")
 @click.option("--no-provenance", is_flag=True, help="Leave the ##dnatk lines out.")
-@click.option("--force", is_flag=True, help="Overwrite the output.")
+@run_options
 @remote_code_option
 @device_option
 @precision_option
@@ -71,7 +73,7 @@ from dnatk.cli.options import (
 @click.pass_obj
 def command(
     console, source, task, output, genome, h5, combine, rc, no_header, no_provenance, force,
-    threads, format, **options,
+    resume, shard, threads, format, **options,
 ):  # fmt: skip
     """Score BED regions or sequences with a task; a row out for each row in, in its order.
 
@@ -80,20 +82,24 @@ def command(
     of the chosen) class, or the value. Rows that cannot be scored are NA, with the reason in note.
     BED is 0-based half-open; "-" regions are read as the reverse complement.
 
+    Rows of files are kept in FILE.partial/ as they are made: a run that was killed goes on with
+    --resume.
+
     \b
     Example:
       dnatk predict --task promoter regions.bed --genome genome.fa
       bedtools slop -b 100 -i tss.bed -g sizes | dnatk predict --task promoter - -o out.bed
       dnatk predict --task splice-site sequences.fa --probabilities --format jsonl
     """
+    check_run_options(force, resume)
     if options["embeddings"] and h5 is None:
         raise click.UsageError("--embeddings go into the file of --h5.")
 
     from dnatk.inference.predict import PredictOptions, predict
-    from dnatk.model.placement import set_threads
+    from dnatk.model.placement import prepare_cpu
     from dnatk.output.hdf5 import Status
 
-    set_threads(threads)
+    prepare_cpu(threads)
     # The same bytes everywhere, whatever the locale.
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     with console.progress() as progress:
@@ -111,11 +117,17 @@ def command(
                 provenance=not no_provenance,
                 **options,
             ),
+            shard=shard,
+            resume=resume,
             force=force,
             command=shlex.join(["dnatk", *sys.argv[1:]]),
             progress=progress,
         )
+    if summary is None:  # the first of the processes speaks
+        return
     counts = [f"{summary.rows} rows"]
+    if summary.kept:
+        counts.append(f"{summary.kept} of them made before")
     counts += [f"{n} NA ({Status(s).note.replace('_', ' ')})" for s, n in summary.unscored.items()]
     if output != "-" or summary.unscored:
         console.say(f"{'stdout' if output == '-' else output}: {', '.join(counts)}")

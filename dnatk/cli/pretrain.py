@@ -215,7 +215,7 @@ def command(ctx, inputs, output, resume, device, threads, weights, kmer_stride, 
     except ValueError:
         raise click.BadParameter("must be numbers with commas.", param_hint="--weights") from None
 
-    from dnatk.model.placement import set_threads
+    from dnatk.model.placement import prepare_cpu
     from dnatk.training.config import PretrainConfig
     from dnatk.training.pretrain import pretrain
 
@@ -225,7 +225,7 @@ def command(ctx, inputs, output, resume, device, threads, weights, kmer_stride, 
         weights=shares,
         **{name: value for name, value in options.items() if value is not None},
     )
-    set_threads(threads)
+    prepare_cpu(threads)
     console = ctx.obj
     with console.progress() as progress:
         pretrain(config, output, device=device, resume=resume, progress=progress)

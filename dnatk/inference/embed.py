@@ -15,64 +15,31 @@ from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome, read_fasta
 from dnatk.genome.regions import Region, parse_region
 from dnatk.genome.windows import Tiling
-from dnatk.inference.engine import Engine, Row, Tile
+from dnatk.inference.batches import Row, Tile
+from dnatk.inference.embed_options import EmbedOptions
+from dnatk.inference.engine import Engine
+from dnatk.inference.parts import Shard, numbered, part_bases
 from dnatk.inference.pooled import Pooled
-from dnatk.inference.tiles import Tally, genome_tiles, record_tiles, region_tiles
-from dnatk.kmers import KmerTokens
-from dnatk.model.encoder import Encoder, resolve_layer
-from dnatk.model.loading import DEFAULT_MODEL, ModelInfo, load_encoder, read_model
-from dnatk.model.pooling import POOLS
-from dnatk.output.files import check_output, written_whole
-from dnatk.output.hdf5 import EmbeddingWriter, Status
+from dnatk.inference.ranks import Ranks
+from dnatk.inference.run import Sharing, opened_store, run
+from dnatk.inference.tiles import (
+    Tally,
+    genome_windows,
+    record_windows,
+    region_tiles,
+    window_tiles,
+)
+from dnatk.kmers import Tokens
+from dnatk.model.encoder import resolve_layer
+from dnatk.model.loading import DEFAULT_MODEL
+from dnatk.model.models import Model, find_model
+from dnatk.output.files import check_output
+from dnatk.output.finished import finished_rows, merged_h5
+from dnatk.output.hdf5 import FORMAT, EmbeddingWriter, Status
+from dnatk.output.part_store import PartStore
 from dnatk.progress import NullProgress, Progress
 
-
-@dataclass(frozen=True)
-class EmbedOptions:
-    """How sequences become vectors.
-
-    Attributes:
-        pool: mean, max, cls (one vector a row) or none (a vector for every k-mer).
-        layer: 0 the embeddings, n after layer n, negative from the end.
-        window, stride: bases; None: the longest window that fits the model, and the stride at
-            which neighbouring windows share no k-mer and none is lost.
-        rc: "none", or "average" with the other strand.
-        on_error: "fail" or "na", for regions that cannot be scored.
-        batch_tokens: of one forward; None: by the device.
-    """
-
-    pool: str = "mean"
-    layer: int = -1
-    window: int | None = None
-    stride: int | None = None
-    rc: str = "none"
-    device: str = "auto"
-    precision: str = "auto"
-    dtype: str = "float16"
-    on_error: str = "fail"
-    batch_tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, allowed in (
-            ("pool", POOLS),
-            ("rc", ("none", "average")),
-            ("dtype", ("float16", "float32")),
-            ("on_error", ("fail", "na")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise InputError(f"{name} must be one of {', '.join(allowed)}")
-
-    def tiling(self, info: ModelInfo) -> Tiling:
-        """Window and stride for a model, checked against what it can take."""
-        window = info.max_window if self.window is None else self.window
-        if window > info.max_window:
-            raise InputError(
-                f"--window {window} is more than the model takes",
-                hint=f"at most {info.max_window} bases",
-            )
-        tokens = (window - info.k) // info.kmer_stride + 1
-        stride = max(1, tokens) * info.kmer_stride if self.stride is None else self.stride
-        return Tiling(window, stride, info.k, info.kmer_stride)
+__all__ = ["EmbedOptions", "EmbedSummary", "embed"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +47,7 @@ class EmbedSummary:
     """What was written.
 
     Attributes:
-        rows: in the file; of these ``unscored`` are NaN.
+        rows: in the file; of these ``unscored`` are NaN, ``kept`` were made by a run before.
         skipped: tiles without a valid k-mer, left out (without BED only).
     """
 
@@ -88,6 +55,7 @@ class EmbedSummary:
     rows: int
     skipped: int
     unscored: dict[Status, int]
+    kept: int = 0
 
 
 def embed(
@@ -98,11 +66,16 @@ def embed(
     regions: Sequence[str] = (),
     model: str | Path = DEFAULT_MODEL,
     options: EmbedOptions | None = None,
+    shard: str | None = None,
+    resume: bool = False,
     force: bool = False,
     command: str = "",
     progress: Progress | None = None,
-) -> EmbedSummary:
+) -> EmbedSummary | None:
     """Embed a genome tile by tile, or regions of it, into an HDF5 file.
+
+    Rows are kept in ``OUTPUT.partial/`` as they are made, and merged at the end. Under torchrun
+    the processes share the work, and the first one gives the summary.
 
     Args:
         fasta: a file, or "-" to stream standard input (whole records only).
@@ -111,82 +84,169 @@ def embed(
         regions: strings such as "chr1:1-100" (1-based inclusive): one row each; else
             every tile of every contig is a row.
         model: a model directory, or the name of a shipped model.
+        shard: "2/8": the second of eight neighbouring pieces of the work; for files only.
+        resume: go on where the same run was cut off; a finished one is left as it is.
         command: recorded in the file.
 
     Raises:
-        InputError, ReferenceError_, ModelError, OutputError: nothing is left under ``output``.
+        InputError, ReferenceError_, ModelError, OutputError: nothing is left under ``output``;
+            parts that were made stay in ``OUTPUT.partial/``.
     """
     options = options or EmbedOptions()
-    path = check_output(output, force=force)
-    info = read_model(model)
-    tiling = options.tiling(info)
-    layer = resolve_layer(options.layer, info.config.layers)
+    ranks = Ranks.from_environment()
+    sharing = Sharing(None if shard is None else Shard.parse(shard), ranks)
+    path = check_output(output, force=force or ranks.rank > 0, resume=resume)
+    found = find_model(model)
+    tiling = options.tiling(found)
+    layer = resolve_layer(options.layer, found.layers)
     tally = Tally()
-    progress = progress or NullProgress()
     with nullcontext() if str(fasta) == "-" else Genome(fasta) as genome:
-        source = _source(genome, bed, regions, tiling, options.on_error, tally)
-        encoder = load_encoder(info, device=options.device, precision=options.precision)
-        tokens = KmerTokens(info.k, info.kmer_stride)
-        pooled = Pooled(tokens, options.pool, info.config.hidden)
+        source = _source(genome, bed, regions, tiling, found.tokens, options.on_error, tally)
+        encoder = found.load(device=ranks.device(options.device), precision=options.precision)
+        pooled = Pooled(found.tokens, options.pool, found.hidden, options.dtype)
         engine = Engine(
             encoder,
-            tokens,
+            found.tokens,
             pooled,
             layer=layer,
             rc=options.rc,
             batch_tokens=options.batch_tokens,
         )
-        with written_whole(path) as partial:
-            writer = EmbeddingWriter(
-                partial,
-                width=info.config.hidden,
-                dtype=options.dtype,
-                per_token=options.pool == "none",
-                contigs=source.contigs,
-                attributes=_attributes(info, tiling, options, encoder, command),
-            )
-            try:
-                progress.start("embedding", source.total, source.unit)
-                _run(engine, pooled, source, writer, tally, progress)
-                if not tally.rows:
-                    shown = "<stdin>" if genome is None else genome.path
-                    raise InputError(
-                        "nothing to embed: no tile holds a k-mer free of N", path=shown
-                    )
-                writer.finish()
-            finally:
-                progress.finish()
-                writer.close()
-    return EmbedSummary(path, tally.rows, tally.skipped, tally.unscored)
+        facts = _facts(found, tiling, layer, options, encoder, sharing)
+        if resume and (rows := finished_rows(path, FORMAT, facts)) is not None:
+            return EmbedSummary(path, rows, 0, {}, kept=rows)
+        size = part_bases(engine.batch_tokens, _bytes_of_base(found, options))
+        what = {
+            "output": FORMAT,
+            **facts,
+            "command": command,
+            "dtype": options.dtype,
+            "batch_tokens": engine.batch_tokens,
+            "device": encoder.device.type,
+        }
+        share, total = sharing.share(source, size)
+        with opened_store(path, what, ranks, resume=resume, force=force) as store:
+            kept = store.rows()
+            numbers = numbered(source.items(), size, source.bases)
+            mine = (pair for pair in numbers if share.has(pair[0]))
+            sink = _Sink(store, source.contigs, facts, pooled, options)
+            with _Told(progress or NullProgress(), total, source.unit, tally) as told:
+                run(engine, source.tiles(mine), sink, store, share, told.advance)
+            ranks.wait()
+            if ranks.rank:
+                return None
+            store.refresh()
+            if not store.rows() and sharing.shard is None:
+                shown = "<stdin>" if genome is None else genome.path
+                raise InputError("nothing to embed: no tile holds a k-mer free of N", path=shown)
+            merged, rows = merged_h5(store, path, sink.empty, source.contigs)
+            unscored = {Status(status): n for status, n in store.unscored().items()}
+            store.publish({merged: path})
+    skipped = tally.skipped
+    if ranks.world > 1:
+        skipped = source.total - rows if sharing.shard is None else 0
+    return EmbedSummary(path, rows, skipped, unscored, kept)
 
 
-def _run(
-    engine: Engine,
-    pooled: Pooled,
-    source: _Source,
-    writer: EmbeddingWriter,
-    tally: Tally,
-    progress: Progress,
-) -> None:
-    done = 0
-    for rows in engine.run(source.tiles(writer.add_contig)):
-        _write(writer, pooled, rows)
-        drawn = tally.rows + tally.skipped
-        progress.advance(drawn - done)
-        done = drawn
+class _Told:
+    """Progress by what was drawn, skipped windows too."""
+
+    def __init__(self, progress: Progress, total: int | None, unit: str, tally: Tally) -> None:
+        self._progress, self._tally, self._done = progress, tally, 0
+        self._stage = total, unit
+
+    def __enter__(self) -> _Told:
+        self._progress.start("embedding", *self._stage)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.finish()
+
+    def advance(self, _: int) -> None:
+        drawn = self._tally.rows + self._tally.skipped
+        self._progress.advance(drawn - self._done)
+        self._done = drawn
+
+
+class _Sink:
+    """Part files of embeddings."""
+
+    suffixes = (".h5",)
+
+    def __init__(
+        self,
+        store: PartStore,
+        contigs: dict[str, int],
+        facts: dict[str, object],
+        pooled: Pooled,
+        options: EmbedOptions,
+    ) -> None:
+        self._store, self._contigs, self._facts = store, contigs, facts
+        self._pooled, self._options = pooled, options
+        self._writer: EmbeddingWriter | None = None
+
+    def _open(self, path: Path) -> EmbeddingWriter:
+        return EmbeddingWriter(
+            path,
+            width=self._pooled.width,
+            dtype=self._options.dtype,
+            per_token=self._options.pool == "none",
+            lengths=self._contigs,
+            attributes={**self._facts, "command": self._store.run["command"]},
+        )
+
+    def write(self, part: int, rows: list[Row]) -> None:
+        if self._writer is None:
+            self._writer = self._open(self._store.path(part, ".h5"))
+        if not rows:
+            return
+        regions = [row.region for row in rows]
+        status_N = np.array([row.status for row in rows])
+        if self._pooled.pool == "none":
+            tokens = [piece for row in rows for piece in row.pieces]
+            tokens_N = np.array([sum(map(len, row.pieces)) for row in rows])
+            vectors = np.concatenate(tokens) if tokens else self._pooled.no_tokens()
+            self._writer.append(regions, status_N, vectors, tokens_N)
+        else:
+            vectors = np.stack([self._pooled.vector(row) for row in rows])
+            self._writer.append(regions, status_N, vectors)
+
+    def end(self) -> None:
+        self._writer.finish()
+        self._writer = None
+
+    def made(self, part: int) -> None:
+        """Its file lies there."""
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def empty(self, path: Path) -> None:
+        """Write a file without a row."""
+        self._open(path).finish()
 
 
 @dataclass(frozen=True)
 class _Source:
     """Where tiles come from, and how progress counts them.
 
-    ``tiles`` hears of contigs that are met while the FASTA is streamed: (name, length).
+    Attributes:
+        contigs: with their lengths; those of a stream are added as they are met.
+        total: items, where that is known; counted in ``unit``.
+        items: begins to read them, from the start where ``again``.
+        bases: of one.
+        tiles: of numbered items.
     """
 
     contigs: dict[str, int]
     total: int | None
     unit: str
-    tiles: Callable[[Callable[[str, int], None]], Iterator[Tile]]
+    items: Callable[[], Iterable]
+    bases: Callable[[object], int]
+    tiles: Callable[[Iterable[tuple[int, object]]], Iterator[Tile]]
+    again: bool = True
 
 
 def _source(
@@ -194,31 +254,37 @@ def _source(
     bed: str | Path | None,
     regions: Sequence[str],
     tiling: Tiling,
+    tokens: Tokens,
     on_error: str,
     tally: Tally,
 ) -> _Source:
     """The tiles asked for; no genome: the FASTA on standard input."""
-    if genome is None:
+    contigs = {} if genome is None else genome.lengths
+    if genome is None or (bed is None and not regions):
+        stream = genome is None
         return _Source(
-            {}, None, "windows", lambda met: record_tiles(read_fasta("-"), tiling, tally, met)
+            contigs,
+            None if stream else sum(tiling.count(length) for length in contigs.values()),
+            "windows",
+            (lambda: record_windows(read_fasta("-"), tiling, contigs))
+            if stream
+            else (lambda: genome_windows(contigs, tiling)),
+            lambda window: window.size,
+            lambda windows: window_tiles(windows, genome, tokens, tally),
+            again=not stream,
         )
-    lengths = genome.lengths
-    if bed is None and not regions:
-        total = sum(tiling.count(length) for length in lengths.values())
-        return _Source(lengths, total, "windows", lambda _: genome_tiles(genome, tiling, tally))
-    if bed is None:
-        wanted = [parse_region(text, lengths) for text in regions]
-        total = _count(wanted, genome, on_error)
-    else:
-        wanted = read_bed(bed)
-        # "-", or a pipe with a name, can be read once.
-        known = Path(bed).is_file()
-        total = _count(read_bed(bed), genome, on_error) if known else None
+    wanted = [parse_region(text, contigs) for text in regions]
+    # "-", or a pipe with a name, can be read once.
+    again = bed is None or Path(bed).is_file()
+    items = (lambda: wanted) if bed is None else (lambda: read_bed(bed))
     return _Source(
-        lengths,
-        total,
+        contigs,
+        _count(items(), genome, on_error) if again else None,
         "regions",
-        lambda _: region_tiles(wanted, genome, tiling, tally, on_error=on_error),
+        items,
+        len,
+        lambda found: region_tiles(found, genome, tiling, tokens, tally, on_error=on_error),
+        again,
     )
 
 
@@ -232,34 +298,33 @@ def _count(regions: Iterable[Region], genome: Genome, on_error: str) -> int:
     return count
 
 
-def _write(writer: EmbeddingWriter, pooled: Pooled, rows: list[Row]) -> None:
-    if not rows:
-        return
-    regions = [row.region for row in rows]
-    status_N = np.array([row.status for row in rows])
-    if pooled.pool == "none":
-        tokens = [part for row in rows for part in row.parts]
-        tokens_N = np.array([sum(map(len, row.parts)) for row in rows])
-        vectors = np.concatenate(tokens) if tokens else pooled.no_tokens()
-        writer.append(regions, status_N, vectors, tokens_N)
-    else:
-        writer.append(regions, status_N, np.stack([pooled.vector(row) for row in rows]))
+def _bytes_of_base(model: Model, options: EmbedOptions) -> int:
+    """What is written for a base at most, where every token is."""
+    if options.pool != "none":
+        return 0
+    return model.hidden * np.dtype(options.dtype).itemsize
 
 
-def _attributes(
-    info: ModelInfo, tiling: Tiling, options: EmbedOptions, encoder: Encoder, command: str
+def _facts(
+    model: Model,
+    tiling: Tiling,
+    layer: int,
+    options: EmbedOptions,
+    encoder,
+    sharing: Sharing,
 ) -> dict[str, object]:
-    return {
+    """What stands in the root of the file, and what a resumed run must agree with."""
+    facts = {
         "dnatk_version": __version__,
-        "command": command,
-        "model": info.name,
-        "model_sha256": info.sha256,
-        "k": info.k,
-        "kmer_stride": info.kmer_stride,
+        "model": model.name,
+        "model_sha256": model.sha256,
+        "k": model.k,
+        "kmer_stride": model.kmer_stride,
         "window": tiling.window,
         "stride": tiling.stride,
         "pool": options.pool,
-        "layer": resolve_layer(options.layer, info.config.layers),
+        "layer": layer,
         "rc": options.rc,
         "precision": str(encoder.dtype).removeprefix("torch."),
     }
+    return facts if sharing.shard is None else {**facts, "shard": str(sharing.shard)}

@@ -4,88 +4,60 @@ Tiles of any length are packed without padding up to a token budget; a row is fi
 last tile, so a region of any length needs only its own sums in memory. What is read off the
 hidden states (an embedding, a prediction) is the readout's affair.
 
+A batch takes three steps, so that they may overlap: it is packed (:func:`batches`), run on the
+device, and what came out is added up on the host once the device has it.
+
 Shapes: T tokens packed, S tiles, D hidden.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from dnatk.genome.regions import Region
-from dnatk.kmers import Tokens, pack
+from dnatk.errors import ModelError
+from dnatk.inference.batches import Batch, Row, Strand, Tile, batches
+from dnatk.kmers import Tokens
+from dnatk.model.placement import quick_products, to_device
+
+log = logging.getLogger(__name__)
 
 # One forward on a CPU stays near its cache; a GPU wants many tokens at once.
 BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072, "mps": 32_768}
 
 
-@dataclass
-class Row:
-    """One output row on its way.
-
-    Attributes:
-        region: what it is of.
-        status: see :class:`dnatk.output.hdf5.Status`.
-        total, weight: what tiles have added up so far, and what to divide it by.
-        vector: a second sum, of tiles' embeddings beside their predictions.
-        parts: what tiles gave where it is not added up.
-    """
-
-    region: Region
-    status: int = 0
-    total: np.ndarray | None = None
-    weight: int = 0
-    vector: np.ndarray | None = None
-    parts: list = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A piece of a row that fits the model.
-
-    Attributes:
-        ids: (n,) token ids without specials; empty for a row that cannot be scored.
-        low, high: the tokens of ``ids`` that this tile answers for.
-        last: whether the row is finished with it.
-        start, bases: the tile's first base, counted from the row's along its reading direction,
-            and how many it has.
-    """
-
-    row: Row
-    ids: np.ndarray
-    low: int
-    high: int
-    last: bool
-    start: int = 0
-    bases: int = 0
-
-
-@dataclass(frozen=True)
-class Strand:
-    """Tiles as one strand reads them, the tokens of each (specials too) and their states."""
-
-    tiles: list[Tile]
-    lengths: list[int]
-    hidden_TD: torch.Tensor
-
-    def kept(self, tokens: Tokens) -> torch.Tensor:
-        """(T,) bool, the tokens that count, where the states are."""
-        kept_T = np.concatenate([kept_tokens(tile, tokens) for tile in self.tiles])
-        return torch.from_numpy(kept_T).to(self.hidden_TD.device)
-
-
 class Readout(Protocol):
     """What is made of hidden states."""
 
-    def results(self, strands: list[Strand]) -> list:
-        """A result for each tile of the first strand; a second one is the other strand."""
+    def compute(self, strands: list[Strand], hidden: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Tensors on the device, made of the hidden states (T, D) of each strand; no waiting."""
+
+    def results(self, strands: list[Strand], arrays: list[np.ndarray]) -> list:
+        """A result for each tile of the first strand, of what :meth:`compute` gave."""
 
     def add(self, tile: Tile, result) -> None:
         """Put a tile's result into its row; called in the order of the tiles."""
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A batch on its way through the device: for each piece its strands and what comes out."""
+
+    batch: Batch
+    pieces: list[tuple[list[Strand], list[torch.Tensor]]]
+    done: torch.cuda.Event | None
+
+    def arrays(self) -> Iterator[tuple[list[Strand], list[np.ndarray]]]:
+        """What came out, once the device is done."""
+        if self.done is not None:
+            self.done.synchronize()
+        for strands, tensors in self.pieces:
+            yield strands, [tensor.numpy() for tensor in tensors]
 
 
 class Engine:
@@ -98,6 +70,8 @@ class Engine:
         layer: as :meth:`Encoder.forward`.
         rc: "none", or "average": the other strand is run too and handed to the readout.
         batch_tokens: the token budget of one forward, None: by the device; one tile always fits.
+
+    Where a device runs out of memory, batches are halved until they fit; that is logged once.
     """
 
     def __init__(
@@ -111,70 +85,102 @@ class Engine:
         batch_tokens: int | None = None,
     ) -> None:
         self._encoder, self._tokens, self._readout = encoder, tokens, readout
-        self._layer, self._rc = layer, rc
-        budget = batch_tokens or BATCH_TOKENS[encoder.device.type]
-        self._budget = max(1, budget // (2 if rc == "average" else 1))
-        self._specials = len(tokens.prefix) + len(tokens.suffix)
+        self._layer, self._both = layer, rc == "average"
+        self.batch_tokens = batch_tokens or BATCH_TOKENS[encoder.device.type]
+        self._most: int | None = None
 
-    def run(self, tiles: Iterable[Tile]) -> Iterator[list[Row]]:
-        """Finished rows, in the order of their tiles; a list for each forward."""
-        batch: list[Tile] = []
-        size = 0
-        for tile in tiles:
-            tokens = len(tile.ids) + self._specials
-            if batch and size + tokens > self._budget:
-                yield self._finish(batch)
-                batch, size = [], 0
-            batch.append(tile)
-            size += tokens
-        if batch:
-            yield self._finish(batch)
-
-    def _finish(self, batch: list[Tile]) -> list[Row]:
-        # Equal lengths side by side run as one product; rows are added up in their own order.
-        scored = [i for i, tile in enumerate(batch) if len(tile.ids)]
-        order = sorted(scored, key=lambda i: len(batch[i].ids))
-        if order:
-            tiles = [batch[i] for i in order]
-            results = dict(zip(order, self._results(tiles), strict=True))
-            for i in scored:
-                self._readout.add(batch[i], results[i])
-        return [tile.row for tile in batch if tile.last]
-
-    def _results(self, tiles: list[Tile]) -> list:
-        strands = [self._forward(tiles)]
-        if self._rc == "average":
-            strands.append(self._forward([self._turned(tile) for tile in tiles]))
-        return self._readout.results(strands)
-
-    def _turned(self, tile: Tile) -> Tile:
-        # Tokenizers of text may make more or fewer tokens of the other strand.
-        ids = self._tokens.reverse_complement(tile.ids)
-        return replace(tile, ids=ids, low=len(tile.ids) - tile.high, high=len(ids) - tile.low)
+    def batches(
+        self, tiles: Iterable[Tile], made: Mapping[int, str] | None = None
+    ) -> Iterator[Batch]:
+        """Tiles packed for :meth:`launch`; ``made`` as of :func:`batches`."""
+        budget = max(1, self.batch_tokens // (2 if self._both else 1))
+        return batches(
+            tiles,
+            self._tokens,
+            budget,
+            both_strands=self._both,
+            longest=self._encoder.max_tokens,
+            made=made,
+        )
 
     @torch.inference_mode()
-    def _forward(self, tiles: list[Tile]) -> Strand:
+    def launch(self, batch: Batch) -> Launched:
+        """Run a batch; on CUDA this returns while the device still works."""
         device = self._encoder.device
-        ids_T, position_T, lengths = pack(self._tokens, [tile.ids for tile in tiles])
-        ids, position = torch.from_numpy(ids_T).to(device), torch.from_numpy(position_T).to(device)
-        return Strand(tiles, lengths, self._encoder(ids, position, lengths, self._layer))
+        with quick_products(device, self._encoder.dtype):
+            pieces = self._fitting(batch.strands) if batch.strands else []
+        done = None
+        if device.type == "cuda" and pieces:
+            done = torch.cuda.Event()
+            done.record()
+        return Launched(batch, pieces, done)
+
+    def finish(self, launched: Launched) -> list[Row]:
+        """The rows that are finished with a batch; for batches in their order."""
+        results = {}
+        for strands, arrays in launched.arrays():
+            found = self._readout.results(strands, arrays)
+            results |= {id(t): r for t, r in zip(strands[0].tiles, found, strict=True)}
+        for tile in launched.batch.tiles:
+            if len(tile.ids):
+                self._readout.add(tile, results[id(tile)])
+        return [tile.row for tile in launched.batch.tiles if tile.last]
+
+    def run(self, tiles: Iterable[Tile]) -> Iterator[list[Row]]:
+        """Finished rows, in the order of their tiles; a list for each batch."""
+        for batch in self.batches(tiles):
+            yield self.finish(self.launch(batch))
+
+    def _fitting(self, strands: list[Strand]) -> list[tuple[list[Strand], list[torch.Tensor]]]:
+        """A batch's strands and what came out, in as many pieces as fit the device's memory."""
+        size, n_tiles = len(strands[0].ids_T), len(strands[0].tiles)
+        if self._most is None or size <= self._most or n_tiles == 1:
+            try:
+                return [(strands, self._forward(strands))]
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                self._shrink(size, n_tiles)
+        at = strands[0].middle()
+        halves = zip(*(strand.split(at) for strand in strands), strict=True)
+        return [piece for half in halves for piece in self._fitting(list(half))]
+
+    def _shrink(self, size: int, n_tiles: int) -> None:
+        device = self._encoder.device
+        if n_tiles == 1:
+            raise ModelError(
+                f"{device} has not memory enough for one window of {size} tokens",
+                hint="a smaller --window, a smaller model, or --device cpu",
+            )
+        if self._most is None:
+            log.warning(
+                "%s is out of memory at %d tokens: going on with half as many at a time "
+                "(--batch-tokens sets it)", device, size,
+            )  # fmt: skip
+        self._most = size // 2
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _forward(self, strands: list[Strand]) -> list[torch.Tensor]:
+        device = self._encoder.device
+        hidden = []
+        for strand in strands:
+            ids_T, position_T = (
+                to_device(torch.from_numpy(array), device)
+                for array in (strand.ids_T, strand.position_T)
+            )
+            hidden.append(self._encoder(ids_T, position_T, strand.lengths, self._layer))
+        return [_to_host(tensor) for tensor in self._readout.compute(strands, hidden)]
 
 
-def kept_tokens(tile: Tile, tokens: Tokens) -> np.ndarray:
-    """(n + specials,) bool: the valid tokens that a tile answers for, among all of its tokens."""
-    first = len(tokens.prefix)
-    mask = np.zeros(first + len(tile.ids) + len(tokens.suffix), dtype=bool)
-    mask[first + tile.low : first + tile.high] = tokens.valid(tile.ids[tile.low : tile.high])
-    return mask
+def _to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy on the host, which on CUDA is there when an event recorded after it has passed."""
+    if tensor.device.type != "cuda":
+        return tensor.cpu()
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return host.copy_(tensor, non_blocking=True)
 
 
-def turned(lengths: list[int], tokens: Tokens) -> np.ndarray:
-    """(T,) where each token's twin on the other strand stands: tokens turned, specials kept."""
-    parts, start = [], 0
-    first, last = len(tokens.prefix), len(tokens.suffix)
-    for length in lengths:
-        part = np.arange(start, start + length)
-        part[first : length - last] = part[first : length - last][::-1].copy()
-        parts.append(part)
-        start += length
-    return np.concatenate(parts)
+def _out_of_memory(error: RuntimeError) -> bool:
+    # torch's CPU allocator says it in words only.
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

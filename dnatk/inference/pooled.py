@@ -6,9 +6,11 @@ Shapes: T tokens packed, S tiles, D hidden.
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from dnatk.inference.engine import Row, Strand, Tile, kept_tokens, turned
+from dnatk.inference.batches import Row, Strand, Tile
 from dnatk.kmers import Tokens
+from dnatk.model.placement import to_device
 from dnatk.model.pooling import pool_tiles
 
 
@@ -18,35 +20,43 @@ class Pooled:
     Args:
         pool: "mean", "max", "cls" or "none" (every token's vector).
         width: D.
+        dtype: of every token's vector, "float16" or "float32"; sums are fp32 in any case.
 
     Where the other strand was run too, its tokens are turned round and averaged in first.
     """
 
-    def __init__(self, tokens: Tokens, pool: str, width: int) -> None:
+    def __init__(self, tokens: Tokens, pool: str, width: int, dtype: str = "float32") -> None:
         self._tokens, self.pool, self.width = tokens, pool, width
+        self._dtype = getattr(torch, dtype)
 
-    def results(self, strands: list[Strand]) -> list[np.ndarray]:
-        """What each tile adds to its row: (D,) pooled, or the (n, D) tokens that it owns."""
-        tiles, lengths, hidden_TD = strands[0].tiles, strands[0].lengths, strands[0].hidden_TD
+    def compute(self, strands: list[Strand], hidden: list[torch.Tensor]) -> list[torch.Tensor]:
+        """[(S, D) fp32 that each tile adds to its row], or [(T, D)]."""
+        hidden_TD, lengths = hidden[0], strands[0].lengths
         if len(strands) > 1:
-            twin_TD = strands[1].hidden_TD.float()[turned(lengths, self._tokens)]
-            hidden_TD = (hidden_TD.float() + twin_TD) / 2
+            twin_T = to_device(torch.from_numpy(turned(lengths, self._tokens)), hidden_TD.device)
+            hidden_TD = (hidden_TD.float() + hidden[1].float()[twin_T]) / 2
         if self.pool == "none":
-            starts = np.cumsum(lengths) - lengths + len(self._tokens.prefix)
-            host = hidden_TD.float().cpu().numpy()
-            return [
-                host[start + tile.low : start + tile.high].copy()
-                for tile, start in zip(tiles, starts, strict=True)
-            ]
-        kept_T = strands[0].kept(self._tokens)
-        return list(pool_tiles(hidden_TD, lengths, kept_T, self.pool).cpu().numpy())
+            return [hidden_TD.to(self._dtype)]
+        kept_T = to_device(torch.from_numpy(strands[0].kept_T), hidden_TD.device)
+        return [pool_tiles(hidden_TD, lengths, kept_T, self.pool)]
+
+    def results(self, strands: list[Strand], arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """What each tile adds to its row: (D,) pooled, or the (n, D) tokens that it owns."""
+        if self.pool != "none":
+            return list(arrays[0])
+        tiles, lengths = strands[0].tiles, strands[0].lengths
+        starts = np.cumsum(lengths) - lengths + len(self._tokens.prefix)
+        return [
+            arrays[0][start + tile.low : start + tile.high]
+            for tile, start in zip(tiles, starts, strict=True)
+        ]
 
     def add(self, tile: Tile, result: np.ndarray) -> None:
         row = tile.row
         if self.pool == "none":
-            row.parts.append(result)
+            row.pieces.append(result)
             return
-        kept = int(np.count_nonzero(kept_tokens(tile, self._tokens)))
+        kept = int(np.count_nonzero(tile.kept(self._tokens)))
         if not kept:
             return
         if self.pool == "cls":
@@ -68,3 +78,15 @@ class Pooled:
     def no_tokens(self) -> np.ndarray:
         """(0, D): the tokens of a row that has none."""
         return np.empty((0, self.width), dtype=np.float32)
+
+
+def turned(lengths: list[int], tokens: Tokens) -> np.ndarray:
+    """(T,) where each token's twin on the other strand stands: tokens turned, specials kept."""
+    parts, start = [], 0
+    first, last = len(tokens.prefix), len(tokens.suffix)
+    for length in lengths:
+        part = np.arange(start, start + length)
+        part[first : length - last] = part[first : length - last][::-1].copy()
+        parts.append(part)
+        start += length
+    return np.concatenate(parts)

@@ -11,46 +11,50 @@ import numpy as np
 from dnatk.errors import InputError, ReferenceError_
 from dnatk.genome.fasta import Genome
 from dnatk.genome.regions import Region
-from dnatk.inference.engine import Row, Tile
+from dnatk.inference.batches import Row, Tile
 from dnatk.inference.fit import Fit
 from dnatk.inference.predict_options import PredictOptions
 from dnatk.inference.sequences import record_windows, row_tiles
 from dnatk.kmers import Tokens, reverse_complement
 from dnatk.output.hdf5 import Status
-from dnatk.output.predictions_hdf5 import PredictionWriter
 from dnatk.tasks.scorer import Scorer
 
 log = logging.getLogger(__name__)
 
 
 def record_rows(
-    records: Iterable[tuple[str, np.ndarray]],
+    records: Iterable[tuple[int, tuple[str, np.ndarray]]],
     scorer: Scorer,
     fit: Fit,
     options: PredictOptions,
-    binary: PredictionWriter | None,
+    contigs: dict[str, int],
 ) -> Iterator[Tile]:
-    for name, bases in records:
-        if binary is not None:
-            binary.add_contig(name, len(bases))
+    """The tiles of each record, numbered with its part; ``contigs`` gets each one's length."""
+    for part, (name, bases) in records:
+        contigs[name] = len(bases)
         windows = record_windows(bases, fit)
         if options.combine == "tiles" and len(bases) > fit.length:
             for start, piece in windows:
-                row = Row(Region(name, start, start + len(piece), name=name))
+                row = Row(Region(name, start, start + len(piece), name=name), part=part)
                 yield from _checked(row, row_tiles(row, [(0, piece)], scorer.tokens), options)
         else:
-            row = Row(Region(name, 0, len(bases), name=name))
+            row = Row(Region(name, 0, len(bases), name=name), part=part)
             yield from _checked(row, row_tiles(row, windows, scorer.tokens), options)
 
 
 def region_rows(
-    regions: Iterable[Region], genome: Genome, scorer: Scorer, fit: Fit, options: PredictOptions
+    regions: Iterable[tuple[int, Region]],
+    genome: Genome,
+    scorer: Scorer,
+    fit: Fit,
+    options: PredictOptions,
 ) -> Iterator[Tile]:
+    """The tiles of each region, numbered with its part."""
     needs_strand = (scorer.task.stranded or fit.kind == "tss") and not (
         options.ignore_strand or options.rc == "average"
     )
     told = False
-    for region in regions:
+    for part, region in regions:
         if needs_strand and region.strand == "." and len(region.fields) < 6:
             raise _no_strand(region, "has no strand column")
         status = _status(region, genome, needs_strand, options)
@@ -58,25 +62,26 @@ def region_rows(
             told = True
             log.warning("%s", genome.unknown_contig(region))
         if status:
-            yield Tile(Row(region, status), np.empty(0, dtype=np.int64), 0, 0, last=True)
+            yield Tile(Row(region, status, part), np.empty(0, dtype=np.int64), 0, 0, last=True)
             continue
         places = fit.windows(region.start, region.end, region.strand, genome.lengths[region.contig])
         if options.combine == "tiles" and fit.kind == "tile" and len(region) > fit.length:
             for start, end in places:
-                yield from _region_row(_piece(region, start, end), [(start, end)], genome,
-                                       scorer.tokens, options)  # fmt: skip
+                row = Row(_piece(region, start, end), part=part)
+                yield from _region_row(row, [(start, end)], genome, scorer.tokens, options)
         else:
-            yield from _region_row(region, places, genome, scorer.tokens, options)
+            row = Row(region, part=part)
+            yield from _region_row(row, places, genome, scorer.tokens, options)
 
 
 def _region_row(
-    region: Region,
+    row: Row,
     places: Iterable[tuple[int, int]],
     genome: Genome,
     tokens: Tokens,
     options: PredictOptions,
 ) -> Iterator[Tile]:
-    row = Row(region)
+    region = row.region
     backwards = region.strand == "-"
 
     def windows() -> Iterator[tuple[int, np.ndarray]]:

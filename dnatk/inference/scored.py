@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dnatk.inference.engine import Row, Strand, Tile
+from dnatk.inference.batches import Row, Strand, Tile
 from dnatk.model.heads import base_logits
+from dnatk.model.placement import to_device
 from dnatk.tasks.scorer import Scorer
 
 
@@ -28,35 +29,46 @@ class Scored:
         self._combine, self._raw = combine, raw
         self._per_base = scorer.task.kind == "per-base"
 
-    @torch.inference_mode()
-    def results(self, strands: list[Strand]) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        """(outputs, pooled) of each tile: (C,) and (P,), or per base (B, C) and None."""
+    def compute(self, strands: list[Strand], hidden: list[torch.Tensor]) -> list[torch.Tensor]:
+        """[logits (S, C), pooled (S, P)], or per base the logits (T, C) of each strand."""
         if self._per_base:
-            return self._bases(strands)
-        pooled = [self._pooled(strand) for strand in strands]
+            return [self._head(hidden_TD) for hidden_TD in hidden]
+        pairs = list(zip(strands, hidden, strict=True))
+        pooled = [self._pooled(strand, hidden_TD) for strand, hidden_TD in pairs]
         logits_SC = sum(
-            self._head(pooled_SP) + self._of_counts(strand)
+            self._head(pooled_SP) + self._of_counts(strand, pooled_SP.device)
             for pooled_SP, strand in zip(pooled, strands, strict=True)
         ) / len(strands)
-        pooled_SP = sum(pooled) / len(strands)
-        outputs_SC = self._outputs(logits_SC)
-        return list(zip(outputs_SC, pooled_SP.cpu().numpy(), strict=True))
+        return [logits_SC.float(), sum(pooled) / len(strands)]
 
-    def _pooled(self, strand: Strand) -> torch.Tensor:
-        kept_T = strand.kept(self._tokens)
-        return self._head.pooled(strand.hidden_TD, strand.lengths, kept_T)
+    def results(
+        self, strands: list[Strand], arrays: list[np.ndarray]
+    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """(outputs, pooled) of each tile: (C,) and (P,), or per base (B, C) and None."""
+        if self._per_base:
+            return self._bases(strands, arrays)
+        logits_SC, pooled_SP = arrays
+        return list(zip(self._outputs(logits_SC), pooled_SP, strict=True))
 
-    def _of_counts(self, strand: Strand) -> torch.Tensor | float:
-        device = strand.hidden_TD.device
+    def _pooled(self, strand: Strand, hidden_TD: torch.Tensor) -> torch.Tensor:
+        kept_T = to_device(torch.from_numpy(strand.kept_T), hidden_TD.device)
+        return self._head.pooled(hidden_TD, strand.lengths, kept_T)
+
+    def _of_counts(self, strand: Strand, device: torch.device) -> torch.Tensor | float:
         valid = [tile.ids[self._tokens.valid(tile.ids)] for tile in strand.tiles]
         ids_n = torch.from_numpy(np.concatenate(valid).astype(np.int64))
         counts_S = torch.tensor([len(ids) for ids in valid])
-        return self._head.of_counts(ids_n.to(device), counts_S.to(device))
+        return self._head.of_counts(to_device(ids_n, device), to_device(counts_S, device))
 
-    def _bases(self, strands: list[Strand]) -> list[tuple[np.ndarray, None]]:
+    def _bases(
+        self, strands: list[Strand], arrays: list[np.ndarray]
+    ) -> list[tuple[np.ndarray, None]]:
         config = self._head.config
         first, last = len(self._tokens.prefix), len(self._tokens.suffix)
-        split = [self._head(strand.hidden_TD).split(strand.lengths) for strand in strands]
+        split = [
+            torch.from_numpy(logits_TC).float().split(strand.lengths)
+            for strand, logits_TC in zip(strands, arrays, strict=True)
+        ]
         results = []
         for i, tile in enumerate(strands[0].tiles):
             logits_BC = 0
@@ -64,17 +76,16 @@ class Scored:
                 inner = parts[i][first : len(parts[i]) - last]
                 strand_BC = base_logits(inner, tile.bases, config.k, config.kmer_stride)
                 logits_BC = logits_BC + (strand_BC.flip(0) if turned else strand_BC)
-            results.append((self._outputs(logits_BC / len(split)), None))
+            results.append((self._outputs((logits_BC / len(split)).numpy()), None))
         return results
 
-    def _outputs(self, logits: torch.Tensor) -> np.ndarray:
-        logits = logits.float().cpu().numpy()
+    def _outputs(self, logits: np.ndarray) -> np.ndarray:
         return logits if self._raw else self._task.outputs(logits).astype(np.float32)
 
     def add(self, tile: Tile, result: tuple[np.ndarray, np.ndarray | None]) -> None:
         row, (outputs, pooled) = tile.row, result
         if self._per_base:
-            row.parts.append((tile.start, outputs))
+            row.pieces.append((tile.start, outputs))
             return
         if not self._tokens.valid(tile.ids).any():
             return
@@ -90,7 +101,7 @@ class Scored:
     def output(self, row: Row) -> np.ndarray | None:
         """(C,) of a finished row; per base (B, C); None where nothing could be scored."""
         if self._per_base:
-            return _joined(row.parts, len(row.region)) if row.parts else None
+            return _joined(row.pieces, len(row.region)) if row.pieces else None
         if row.total is None:
             return None
         return row.total if self._combine == "max" else row.total / row.weight

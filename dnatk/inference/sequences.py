@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from dnatk.genome.regions import Region
-from dnatk.inference.engine import Engine, Row, Tile
+from dnatk.inference.batches import Row, Tile
+from dnatk.inference.engine import Engine
 from dnatk.inference.fit import Fit
 from dnatk.inference.scored import Scored
 from dnatk.kmers import Tokens

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,9 +12,8 @@ from dnatk.errors import InputError, ReferenceError_
 from dnatk.genome.fasta import Genome
 from dnatk.genome.regions import Region
 from dnatk.genome.windows import Tiling
-from dnatk.inference.engine import Row, Tile
-from dnatk.kmers import encode, reverse_complement
-from dnatk.kmers.vocab import UNK
+from dnatk.inference.batches import Row, Tile
+from dnatk.kmers import Tokens, reverse_complement
 from dnatk.output.hdf5 import Status
 
 
@@ -26,41 +26,63 @@ class Tally:
     unscored: dict[Status, int] = field(default_factory=dict)
 
 
-def genome_tiles(genome: Genome, tiling: Tiling, tally: Tally) -> Iterator[Tile]:
-    """Every tile of every contig as a row of its own; tiles without a valid k-mer are skipped."""
-    for contig, length in genome.lengths.items():
+class Window(NamedTuple):
+    """A window of a contig that is a row of its own; ``bases`` None: they are in the genome."""
+
+    contig: str
+    start: int
+    end: int
+    whole: bool
+    bases: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        """Bases in it."""
+        return self.end - self.start
+
+
+def genome_windows(lengths: dict[str, int], tiling: Tiling) -> Iterator[Window]:
+    """Every window of every contig."""
+    for contig, length in lengths.items():
         for start, end in tiling.walk(length):
-            bases = genome.fetch(contig, start, end)
-            yield from _tile_row(bases, contig, start, length, tiling, tally)
+            yield Window(contig, start, end, end - start == length)
 
 
-def record_tiles(
-    records: Iterable[tuple[str, np.ndarray]], tiling: Tiling, tally: Tally, on_contig
-) -> Iterator[Tile]:
-    """As :func:`genome_tiles`, of streamed records; ``on_contig(name, length)`` hears of each."""
+def record_windows(
+    records: Iterable[tuple[str, np.ndarray]], tiling: Tiling, contigs: dict[str, int]
+) -> Iterator[Window]:
+    """As :func:`genome_windows`, of streamed records; ``contigs`` gets each one's length."""
     for contig, bases in records:
-        on_contig(contig, len(bases))
+        contigs[contig] = len(bases)
         for start, end in tiling.walk(len(bases)):
-            yield from _tile_row(bases[start:end], contig, start, len(bases), tiling, tally)
+            yield Window(contig, start, end, end - start == len(bases), bases[start:end])
 
 
-def _tile_row(
-    bases: np.ndarray, contig: str, start: int, length: int, tiling: Tiling, tally: Tally
+def window_tiles(
+    windows: Iterable[tuple[int, Window]], genome: Genome | None, tokens: Tokens, tally: Tally
 ) -> Iterator[Tile]:
-    ids = encode(bases, tiling.k, tiling.kmer_stride)
-    if not (ids != UNK).any():
-        tally.skipped += 1
-        return
-    whole = len(bases) == length
-    region = Region(contig, start, start + len(bases), name=contig if whole else "")
-    tally.rows += 1
-    yield Tile(Row(region), ids, 0, len(ids), last=True)
+    """A tile and row for each window, numbered with its part; none without a valid token."""
+    for part, (contig, start, end, whole, given) in windows:
+        bases = genome.fetch(contig, start, end) if given is None else given
+        ids = tokens.encode(bases)
+        if not tokens.valid(ids).any():
+            tally.skipped += 1
+            continue
+        tally.rows += 1
+        region = Region(contig, start, end, name=contig if whole else "")
+        yield Tile(Row(region, part=part), ids, 0, len(ids), last=True)
 
 
 def region_tiles(
-    regions: Iterable[Region], genome: Genome, tiling: Tiling, tally: Tally, *, on_error: str
+    regions: Iterable[tuple[int, Region]],
+    genome: Genome,
+    tiling: Tiling,
+    tokens: Tokens,
+    tally: Tally,
+    *,
+    on_error: str,
 ) -> Iterator[Tile]:
-    """The tiles of each region; one row a region, whatever its length.
+    """The tiles of each region, numbered with its part; one row a region, whatever its length.
 
     A region on "-" is reverse-complemented before it is cut, so tokens run 5'->3'.
 
@@ -68,12 +90,12 @@ def region_tiles(
         on_error: "fail" raises at the first region that cannot be scored, "na" gives a row
             without tiles and with a status.
     """
-    for region in regions:
+    for part, region in regions:
         tally.rows += 1
         bases, status = _oriented_bases(region, genome, on_error)
         tiles = tiling.tiles(len(bases))
         owned = tiling.owned(tiles)
-        if not status and not _any_valid(bases, tiles, owned, tiling):
+        if not status and not _any_valid(bases, tiles, owned, tokens):
             status = Status.NO_VALID_KMER
             if on_error == "fail":
                 raise InputError(
@@ -82,14 +104,14 @@ def region_tiles(
                     line=region.line,
                     hint="--on-error na writes a NaN row instead",
                 )
-        row = Row(region, status)
+        row = Row(region, status, part)
         if status:
             tally.unscored[status] = tally.unscored.get(status, 0) + 1
             yield Tile(row, np.empty(0, dtype=np.int16), 0, 0, last=True)
             continue
         for number, ((start, end), (low, high)) in enumerate(zip(tiles, owned, strict=True), 1):
-            ids = encode(bases[start:end], tiling.k, tiling.kmer_stride)
-            yield Tile(row, ids, low, high, last=number == len(tiles))
+            ids = tokens.encode(bases[start:end])
+            yield Tile(row, ids, low, min(high, len(ids)), last=number == len(tiles))
 
 
 def _oriented_bases(region: Region, genome: Genome, on_error: str) -> tuple[np.ndarray, Status]:
@@ -106,9 +128,9 @@ def _oriented_bases(region: Region, genome: Genome, on_error: str) -> tuple[np.n
     return (reverse_complement(bases) if region.strand == "-" else bases), Status.SCORED
 
 
-def _any_valid(bases: np.ndarray, tiles: list, owned: list, tiling: Tiling) -> bool:
-    """Whether any k-mer that will be pooled is free of N; usually the first tile says so."""
+def _any_valid(bases: np.ndarray, tiles: list, owned: list, tokens: Tokens) -> bool:
+    """Whether any token that will be pooled is valid; usually the first tile says so."""
     return any(
-        (encode(bases[start:end], tiling.k, tiling.kmer_stride)[low:high] != UNK).any()
+        tokens.valid(tokens.encode(bases[start:end])[low:high]).any()
         for (start, end), (low, high) in zip(tiles, owned, strict=True)
     )

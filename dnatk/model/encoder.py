@@ -18,10 +18,11 @@ from torch.nn import functional as F
 from dnatk.errors import ModelError
 from dnatk.model.attention import packed_attention
 
+# In place, as is all that can be: no gradient is ever wanted here, and fresh pages cost time.
 _ACTIVATIONS = {
-    "gelu": F.gelu,
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
-    "relu": F.relu,
+    "gelu": torch.ops.aten.gelu_,
+    "gelu_new": lambda x: torch.ops.aten.gelu_(x, approximate="tanh"),
+    "relu": torch.relu_,
 }
 
 
@@ -99,6 +100,11 @@ class Encoder(nn.Module):
             _Layer(config, w, f"encoder.layer.{i}") for i in range(config.layers)
         )
         self.eval()
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest sequence, [CLS] and [SEP] included."""
+        return self.config.max_positions
 
     @property
     def device(self) -> torch.device:
@@ -179,6 +185,6 @@ class _Layer(nn.Module):
             part.unflatten(1, (self.heads, -1)) for part in self.qkv(hidden_TD).chunk(3, dim=1)
         )
         mixed_THE = packed_attention(q_THE, k_THE, v_THE, lengths, self.scaling)
-        hidden_TD = self.attended_norm(self.attended(mixed_THE.flatten(1)) + hidden_TD)
+        hidden_TD = self.attended_norm(self.attended(mixed_THE.flatten(1)).add_(hidden_TD))
         wide_TF = self.activation(self.wide(hidden_TD))
-        return self.output_norm(self.narrow(wide_TF) + hidden_TD)
+        return self.output_norm(self.narrow(wide_TF).add_(hidden_TD))

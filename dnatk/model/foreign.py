@@ -1,7 +1,8 @@
 """Models of other makes: any transformers encoder, through its own tokenizer.
 
-Their attention is transformers' own, so sequences are padded here, sorted by length by the
-caller. The rest of dnatk sees packed tokens, as of its own encoder.
+They run packed, with dnatk's attention in place of their own, where that was seen to give what
+their own gives; else padded, best sorted by length by the caller. The rest of dnatk sees packed
+tokens either way, as of its own encoder.
 
 Shapes: T tokens packed, S sequences, L tokens of the longest one, D hidden.
 """
@@ -64,11 +65,19 @@ class TextTokens:
 
 
 class ForeignTrunk(nn.Module):
-    """A transformers encoder that takes and gives packed tokens."""
+    """A transformers encoder that takes and gives packed tokens.
+
+    Attributes:
+        first_position: what the model calls the position of a sequence's first token, where it
+            runs packed; None: it runs padded.
+        max_tokens: the longest sequence, specials included; None: unknown.
+    """
 
     def __init__(self, model: nn.Module, pad_id: int) -> None:
         super().__init__()
-        self.model, self._pad_id = model, pad_id
+        self.model, self.pad_id = model, pad_id
+        self.first_position: int | None = None
+        self.max_tokens: int | None = None
 
     @property
     def hidden(self) -> int:
@@ -90,18 +99,32 @@ class ForeignTrunk(nn.Module):
         layer: int = -1,
     ) -> torch.Tensor:
         """Hidden states (T, D), as :meth:`dnatk.model.encoder.Encoder.forward`, with gradients."""
+        if self.first_position is None:
+            return self._padded(ids_T, lengths, layer)
+        out = self.model(
+            input_ids=ids_T[None],
+            position_ids=position_T[None] + self.first_position,
+            output_hidden_states=layer != -1,
+            packed_lengths=tuple(lengths),
+        )
+        return _layer(out, layer)[0]
+
+    def _padded(self, ids_T, lengths, layer) -> torch.Tensor:
         longest = max(lengths)
         length_S = torch.tensor(lengths, device=ids_T.device)
         real_SL = torch.arange(longest, device=ids_T.device) < length_S[:, None]
-        ids_SL = ids_T.new_full(real_SL.shape, self._pad_id)
+        ids_SL = ids_T.new_full(real_SL.shape, self.pad_id)
         ids_SL[real_SL] = ids_T
         out = self.model(
             input_ids=ids_SL,
             attention_mask=real_SL.long(),
             output_hidden_states=layer != -1,
         )
-        hidden_SLD = out.last_hidden_state if layer == -1 else out.hidden_states[layer]
-        return hidden_SLD[real_SL]
+        return _layer(out, layer)[real_SL]
+
+
+def _layer(out, layer: int) -> torch.Tensor:
+    return out.last_hidden_state if layer == -1 else out.hidden_states[layer]
 
 
 def load_foreign(
@@ -115,6 +138,7 @@ def load_foreign(
     """
     from transformers import AutoModel, AutoTokenizer
 
+    from dnatk.model.foreign_check import run_packed
     from dnatk.training.masked_lm import quiet_transformers
 
     if trust_remote_code and not revision:
@@ -150,7 +174,10 @@ def load_foreign(
     positions = getattr(network.config, "max_position_embeddings", None) or 1 << 20
     longest = min(positions, tokenizer.model_max_length)
     pad = tokenizer.pad_token_id
-    return ForeignTrunk(network, 0 if pad is None else pad), tokens, longest
+    trunk = ForeignTrunk(network, 0 if pad is None else pad)
+    run_packed(trunk, tokens, longest, str(model))
+    trunk.max_tokens = min(longest, positions - (trunk.first_position or 0))
+    return trunk, tokens, trunk.max_tokens
 
 
 def state_sha256(model: nn.Module) -> str:

@@ -11,14 +11,17 @@ from pathlib import Path
 from dnatk.errors import OutputError
 
 
-def check_output(path: str | Path, *, force: bool) -> Path:
-    """The output path, or :class:`OutputError`: before any work is done."""
+def check_output(path: str | Path, *, force: bool, resume: bool = False) -> Path:
+    """The output path, or :class:`OutputError`: before any work is done.
+
+    With ``resume`` the file may be there: a finished run's, or one that is to be replaced.
+    """
     path = Path(path)
     if path.is_dir():
         raise OutputError("is a directory", path=path, hint="name a file")
     if not path.parent.is_dir():
         raise OutputError(f"its directory {path.parent} does not exist", path=path)
-    if path.exists() and not force:
+    if path.exists() and not (force or resume):
         raise OutputError("exists already", path=path, hint="--force overwrites it")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"its directory {path.parent} may not be written", path=path)
@@ -64,12 +67,13 @@ def written_whole(path: Path) -> Iterator[Path]:
     except BrokenPipeError:  # of standard output, which is written beside the file
         raise
     except OSError as error:
-        raise OutputError(f"cannot be written: {_reason(error)}", path=path) from error
+        raise OutputError(f"cannot be written: {reason(error)}", path=path) from error
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """What the system says of a failure, in a few words."""
     # h5py tells the system's error only inside a long text of several lines.
     inside = re.search(r"errno = (\d+)", str(error))
     if inside:

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
+from types import MappingProxyType
 
 import h5py
 import numpy as np
@@ -89,11 +90,14 @@ class RegionColumns:
     """The groups /region and /contig of a file; rows come in output order.
 
     Args:
-        contigs: known contigs with their lengths; more may be met later.
+        contigs: those that stand first, with their lengths; others follow as they are met.
+        lengths: where the lengths of others are looked up when they are met.
     """
 
-    def __init__(self, file: h5py.File, contigs: Mapping[str, int]) -> None:
-        self._file = file
+    def __init__(
+        self, file: h5py.File, contigs: Mapping[str, int], lengths: Mapping[str, int]
+    ) -> None:
+        self._file, self._lookup = file, lengths
         self._columns = {
             name: Column(file, f"region/{name}", kind) for name, kind in _REGION.items()
         }
@@ -116,13 +120,9 @@ class RegionColumns:
 
     def _contig(self, name: str) -> int:
         if name not in self._contigs:
-            self.add_contig(name, -1)
+            self._contigs[name] = len(self._lengths)
+            self._lengths.append(self._lookup.get(name, -1))
         return self._contigs[name]
-
-    def add_contig(self, name: str, length: int) -> None:
-        """Make a contig known that was not when the file was opened (streamed input)."""
-        self._contigs[name] = len(self._lengths)
-        self._lengths.append(length)
 
     def finish(self) -> None:
         """Write what is left, and the contigs."""
@@ -150,7 +150,7 @@ class RowFile:
 
     Args:
         path: the file, overwritten.
-        contigs: known contigs with their lengths; more may be met later.
+        contigs, lengths: as of :class:`RegionColumns`.
         attributes: of the root, beside format and complete.
     """
 
@@ -160,20 +160,17 @@ class RowFile:
         file_format: str,
         version: int,
         contigs: Mapping[str, int],
+        lengths: Mapping[str, int],
         attributes: Mapping[str, object],
     ) -> None:
         self._file = create(path, file_format, version, attributes)
-        self._regions = RegionColumns(self._file, contigs)
+        self._regions = RegionColumns(self._file, contigs, lengths)
         self._columns: list[Column] = []
 
     def _column(self, name: str, dtype, width: int | None = None) -> Column:
         """A new column, written out when the file is finished."""
         self._columns.append(Column(self._file, name, dtype, width))
         return self._columns[-1]
-
-    def add_contig(self, name: str, length: int) -> None:
-        """Make a contig known that was not when the file was opened (streamed input)."""
-        self._regions.add_contig(name, length)
 
     def finish(self) -> None:
         """Write what is left and mark the file complete."""
@@ -196,7 +193,7 @@ class EmbeddingWriter(RowFile):
         width: D.
         dtype: "float16" or "float32".
         per_token: write /token instead of /embedding.
-        contigs: known contigs with their lengths; more may be met later.
+        contigs, lengths: as of :class:`RegionColumns`.
         attributes: of the root, beside format and complete.
     """
 
@@ -207,10 +204,11 @@ class EmbeddingWriter(RowFile):
         width: int,
         dtype: str,
         per_token: bool,
-        contigs: Mapping[str, int],
+        contigs: Mapping[str, int] = MappingProxyType({}),
+        lengths: Mapping[str, int] = MappingProxyType({}),
         attributes: Mapping[str, object],
     ) -> None:
-        super().__init__(path, FORMAT, FORMAT_VERSION, contigs, attributes)
+        super().__init__(path, FORMAT, FORMAT_VERSION, contigs, lengths, attributes)
         self._dtype = np.dtype(dtype)
         name = "token/embedding" if per_token else "embedding"
         self._vectors = self._column(name, self._dtype, width)

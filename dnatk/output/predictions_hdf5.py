@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class PredictionWriter(RowFile):
     Args:
         path: the file, overwritten.
         space: kind and classes of the task.
-        contigs: known contigs with their lengths; more may be met later.
+        contigs, lengths: as of :class:`dnatk.output.hdf5.RegionColumns`.
         attributes: of the root, beside format, complete and kind.
         width: D, to write each prediction's vector too; None: no /embedding.
         dtype: "float16" or "float32", of the vectors.
@@ -43,13 +44,14 @@ class PredictionWriter(RowFile):
         path: Path,
         *,
         space: Labels,
-        contigs: Mapping[str, int],
+        contigs: Mapping[str, int] = MappingProxyType({}),
+        lengths: Mapping[str, int] = MappingProxyType({}),
         attributes: Mapping[str, object],
         width: int | None = None,
         dtype: str = "float16",
     ) -> None:
         attributes = {"kind": space.kind, **attributes}
-        super().__init__(path, FORMAT, FORMAT_VERSION, contigs, attributes)
+        super().__init__(path, FORMAT, FORMAT_VERSION, contigs, lengths, attributes)
         self._n_classes = len(space.classes)
         names = np.array(space.classes, dtype=object)
         self._file.create_dataset("prediction/class", data=names, dtype=TEXT)

@@ -15,9 +15,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import Protocol
 
 import numpy as np
 
@@ -130,21 +130,22 @@ class Labeller:
         return Prediction(region, label, score, ".", scored_BC.mean(axis=0), vector_D)
 
 
-class TableWriter:
-    """Writes predictions to a text stream; what is written is flushed, so that it is seen early.
+class Table:
+    """Predictions as lines of text.
 
     The columns of BED input are those of its first row, untouched (the first six get BED's names,
     the others col7, col8, ...). A shorter row is filled up with "."; a longer one is refused,
     for its surplus would stand in the results' columns.
 
     Args:
-        stream: for text, with "\\n" as line end.
+        first: the first region of the input.
         space: kind and classes of the task.
         format: one of :data:`FORMATS`.
         source: "bed" or "fasta": what the regions were read from.
         probabilities: add a column p_CLASS for each class.
-        header: write the ``#`` line (bed and tsv).
-        provenance: the ``##dnatk`` lines (bed and tsv).
+
+    Attributes:
+        columns: their names.
 
     Raises:
         InputError: probabilities of a regression are asked for.
@@ -152,20 +153,17 @@ class TableWriter:
 
     def __init__(
         self,
-        stream: TextIO,
+        first: Region,
         *,
         space: Labels,
         format: str = "bed",
         source: str = "bed",
         probabilities: bool = False,
-        header: bool = True,
-        provenance: Sequence[str] = (),
     ) -> None:
         regression = space.kind == "regression"
         if probabilities and regression:
             raise InputError("a regression task gives values, no probabilities")
-        self._stream, self._format, self._source = stream, format, source
-        self._head = provenance, header
+        self._format, self._source = format, source
         # Values are wanted to 6 digits, probabilities are not good to more than 4 decimals.
         self._number = ".6g" if regression else ".4f"
         several = regression and len(space.classes) > 1
@@ -173,38 +171,31 @@ class TableWriter:
         if probabilities or several:
             prefix = "value" if regression else "p"
             self._more = [f"{prefix}_{name}" for name in shown_classes(space)]
-        self._columns: list[str] = []
-        self._n_input = 0
+        self._n_input = len(_fields(first)) if source == "bed" else 3
+        if source == "bed":
+            extra = [f"col{i}" for i in range(len(_BED6) + 1, self._n_input + 1)]
+            inputs = [*_BED6[: self._n_input], *extra]
+        else:
+            inputs = ["chrom" if format == "bed" else "name", "start", "end"]
+        self.columns = [*inputs, *_RESULT, *self._more]
 
-    def write(self, predictions: Iterable[Prediction]) -> None:
-        """Append rows; the first one brings the lines above it.
+    def head(self, *, header: bool = True, provenance: Sequence[str] = ()) -> str:
+        """What stands above the rows: ``##dnatk`` lines and the ``#`` line; nothing in jsonl."""
+        if self._format == "jsonl":
+            return ""
+        names = ["#" + "\t".join(self.columns)] if header else []
+        return "".join(f"{line}\n" for line in [*provenance, *names])
+
+    def rows(self, predictions: Iterable[Prediction]) -> Iterator[str]:
+        """A line for each prediction.
 
         Raises:
             InputError: a BED row with more columns than the first.
         """
         for prediction in predictions:
-            if not self._columns:
-                self._begin(prediction.region)
             row = [*self._inputs(prediction.region), *self._results(prediction)]
-            if self._format == "jsonl":
-                self._stream.write(self._json(prediction.region, row) + "\n")
-            else:
-                self._stream.write("\t".join(row) + "\n")
-        self._stream.flush()
-
-    def _begin(self, region: Region) -> None:
-        if self._source == "bed":
-            self._n_input = len(_fields(region))
-            extra = [f"col{i}" for i in range(len(_BED6) + 1, self._n_input + 1)]
-            inputs = [*_BED6[: self._n_input], *extra]
-        else:
-            inputs = ["chrom" if self._format == "bed" else "name", "start", "end"]
-        self._columns = [*inputs, *_RESULT, *self._more]
-        provenance, header = self._head
-        if self._format != "jsonl":
-            self._stream.writelines(f"{line}\n" for line in provenance)
-            if header:
-                self._stream.write("#" + "\t".join(self._columns) + "\n")
+            jsonl = self._format == "jsonl"
+            yield (self._json(prediction.region, row) if jsonl else "\t".join(row)) + "\n"
 
     def _inputs(self, region: Region) -> Sequence[str]:
         if self._source != "bed":
@@ -228,7 +219,7 @@ class TableWriter:
 
     def _json(self, region: Region, row: list[str]) -> str:
         """start, end, scores and probabilities are numbers, NA is null, other columns are text."""
-        values: dict[str, object] = dict(zip(self._columns, row, strict=True))
+        values: dict[str, object] = dict(zip(self.columns, row, strict=True))
         values["start"], values["end"] = region.start, region.end
         for name in ("score", *self._more):
             values[name] = _number(values[name])

@@ -52,10 +52,10 @@ def compare(directory: Path, args: argparse.Namespace) -> dict[str, object]:
     import dnatk
     from dnatk.inference.embed import EmbedOptions
     from dnatk.model.loading import read_model
-    from dnatk.model.placement import set_threads
+    from dnatk.model.placement import prepare_cpu
 
     disable_progress_bar()
-    set_threads(args.threads)
+    prepare_cpu(args.threads)
     model = args.model or random_model(directory / "model", args.preset)
     info = read_model(model)
     fasta, ours, theirs = (directory / name for name in ("in.fa", "out.h5", "out.npy"))

@@ -1,0 +1,201 @@
+"""One run of the engine: tiles in, parts out, and the parts made into what was asked for.
+
+Reading and packing, the device, and writing each have a thread; parts are closed one after
+another (:mod:`dnatk.output.part_store`), so that a run that was cut off can go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from dnatk.errors import InputError, OutputError
+from dnatk.inference.batches import Row, Tile
+from dnatk.inference.engine import Engine, Launched
+from dnatk.inference.parts import Shard, Share, numbered
+from dnatk.inference.pipeline import WriteBehind, read_ahead
+from dnatk.inference.ranks import Ranks
+from dnatk.output.files import reason
+from dnatk.output.part_store import PartStore
+
+log = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Where finished rows go, part by part; all but ``close`` in one thread.
+
+    Attributes:
+        suffixes: of the files of a part.
+    """
+
+    suffixes: tuple[str, ...]
+
+    def write(self, part: int, rows: list[Row]) -> None:
+        """Append rows to a part, which is begun if it is a new one."""
+
+    def end(self) -> None:
+        """The part at hand is whole: close its files."""
+
+    def made(self, part: int) -> None:
+        """In this place stand the rows of a part that was made before."""
+
+    def close(self) -> None:
+        """Close what is open, whole or not."""
+
+
+class Source(Protocol):
+    """What rows are made of.
+
+    Attributes:
+        total: how many items, where that is known.
+        again: whether the items can be read more than once.
+    """
+
+    total: int | None
+    again: bool
+
+    def items(self) -> Iterable:
+        """The items, from the first."""
+
+    def bases(self, item) -> int:
+        """Bases of one."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Which parts of the work are this process's.
+
+    Attributes:
+        shard: of the whole, None: all of it.
+        ranks: the processes that share that.
+    """
+
+    shard: Shard | None = None
+    ranks: Ranks = field(default_factory=Ranks)
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process does it all."""
+        return self.shard is None and self.ranks.world == 1
+
+    def share(self, source: Source, size: int) -> tuple[Share, int | None]:
+        """The parts of ``size`` bases, and how many items are in them where that is known.
+
+        Raises:
+            InputError: work that cannot be read twice is to be shared.
+        """
+        if self.alone:
+            return Share(), source.total
+        if not source.again:
+            raise InputError(
+                "work can be shared only where its input can be read more than once",
+                hint="give files, not pipes",
+            )
+        counts = Counter(number for number, _ in numbered(source.items(), size, source.bases))
+        low, high = (0, None) if self.shard is None else self.shard.bounds(len(counts))
+        share = Share(low, high, self.ranks.rank, self.ranks.world)
+        return share, sum(n for number, n in counts.items() if share.has(number))
+
+
+@dataclass
+class Made:
+    """What one run has added: rows, and how many of them have which status but scored."""
+
+    rows: int = 0
+    unscored: Counter = field(default_factory=Counter)
+
+    def add(self, rows: list[Row]) -> None:
+        self.rows += len(rows)
+        self.unscored.update(int(row.status) for row in rows if row.status)
+
+
+def run(
+    engine: Engine,
+    tiles: Iterable[Tile],
+    sink: Sink,
+    store: PartStore | None,
+    share: Share,
+    on_rows: Callable[[int], None],
+) -> Made:
+    """Draw the tiles through the engine into the sink.
+
+    Args:
+        tiles: of this process's parts, those that were made before too: they are checked.
+        store: where parts are kept; None: nothing is, the sink has the only copy.
+        on_rows: hears how many more rows are done.
+
+    Raises:
+        DnatkError: as tiles and sink do; OutputError where the system cannot write.
+    """
+    before = {n: part.digest for n, part in store.made.items() if share.has(n)} if store else {}
+    whole, at_hand = Made(), Made()
+
+    def write(launched: Launched) -> None:
+        nonlocal at_hand
+        batch = launched.batch
+        if batch.made:
+            sink.made(batch.part)
+            on_rows(store.made[batch.part].rows)
+            return
+        rows = engine.finish(launched)
+        sink.write(batch.part, rows)
+        whole.add(rows)
+        at_hand.add(rows)
+        if batch.digest:
+            sink.end()
+            if store is not None:
+                facts = at_hand.rows, at_hand.unscored, batch.digest
+                store.commit(batch.part, *facts, sink.suffixes)
+            at_hand = Made()
+        on_rows(len(rows))
+
+    try:
+        with closing(read_ahead(engine.batches(tiles, before))) as ahead, WriteBehind(write) as out:
+            for batch in ahead:
+                out.put(engine.launch(batch))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = None if store is None else store.output
+        raise OutputError(f"cannot be written: {reason(error)}", path=where) from error
+    finally:
+        sink.close()
+    return whole
+
+
+@contextmanager
+def opened_store(
+    output: Path, what: dict[str, object], ranks: Ranks, *, resume: bool, force: bool
+) -> Iterator[PartStore]:
+    """The parts of a run; where it is cut off, what is kept is logged."""
+    store = None
+    try:
+        if ranks.rank == 0:
+            store = PartStore(output, what, resume=resume, force=force)
+            if store.made:
+                log.warning("%s: going on after %d rows", store.directory, store.rows())
+        ranks.wait()
+        if store is None:
+            store = PartStore(output, what, rank=ranks.rank)
+        yield store
+    except BrokenPipeError:  # the reader of stdout has enough, and does not come back
+        if store is not None:
+            store.remove()
+        raise
+    except BaseException:
+        if store is not None and store.made and store.directory.exists() and ranks.rank == 0:
+            log.warning(
+                "%d rows are kept in %s: the same command with --resume goes on",
+                store.rows(),
+                store.directory,
+            )
+        raise
+    finally:
+        if store is not None:
+            store.close()
+        ranks.leave()

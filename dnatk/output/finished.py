@@ -1,0 +1,72 @@
+"""The end of a run: its parts become the file that was asked for, or it is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from dnatk.errors import InputError, OutputError
+from dnatk.output.hdf5 import open_complete
+from dnatk.output.merge import Piece, merge_rows
+from dnatk.output.part_store import NAMES, PartStore, directory_of
+
+
+def finished_rows(path: Path, file_format: str, facts: Mapping[str, object]) -> int | None:
+    """Rows of a finished file at ``path``; None where there is none, or a run is at it.
+
+    Raises:
+        OutputError: it is damaged, or other ``facts`` than these stand in its root.
+    """
+    if not path.exists() or directory_of(path).exists():
+        return None
+    try:
+        with open_complete(path, file_format, "such a file") as file:
+            for key, now in facts.items():
+                if key not in NAMES and (before := file.attrs.get(key)) != now:
+                    raise OutputError(
+                        f"is finished, but with {key} {before}, not {now}",
+                        path=path,
+                        hint="name another output, or --force overwrites it",
+                    )
+            return len(file["region/start"])
+    except InputError as error:
+        raise OutputError(error.message, path=path, hint="--force overwrites it") from None
+
+
+def merged_h5(
+    store: PartStore,
+    final: Path,
+    empty: Callable[[Path], None],
+    contigs: Mapping[str, int],
+) -> tuple[Path, int]:
+    """The parts as one HDF5 file that waits for its name.
+
+    Args:
+        final: the name it will have: it waits on the same file system.
+        empty: writes a file without a row, for a run that has no part.
+        contigs: the first ones of /contig.
+
+    Returns:
+        Where it is, and its rows.
+    """
+    merged = staged(store, final)
+    parts = [store.path(number, ".h5") for number in sorted(store.made)]
+    if not parts:
+        parts = [store.directory / "merged.empty"]
+        empty(parts[0])
+    try:
+        attributes = {"command": store.run["command"]}
+        rows = merge_rows(
+            [Piece(part) for part in parts], merged, contigs=contigs, attributes=attributes
+        )
+    except BaseException:
+        merged.unlink(missing_ok=True)
+        raise
+    return merged, rows
+
+
+def staged(store: PartStore, final: Path) -> Path:
+    """Where a file waits for its final name: among the parts if that is its directory."""
+    if final.parent.resolve() == store.output.parent.resolve():
+        return store.directory / f"merged{final.suffix}"
+    return final.with_name(f".{final.name}.merged")
