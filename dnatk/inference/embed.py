@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,32 +11,23 @@ import numpy as np
 
 from dnatk import __version__
 from dnatk.errors import InputError
-from dnatk.genome.bed import read_bed
-from dnatk.genome.fasta import Genome, read_fasta
-from dnatk.genome.regions import Region, parse_region
+from dnatk.genome.fasta import Genome
 from dnatk.genome.windows import Tiling
-from dnatk.inference.batches import Row, Tile
 from dnatk.inference.embed_options import EmbedOptions
+from dnatk.inference.embed_sink import EmbedSink
+from dnatk.inference.embed_source import embed_source
 from dnatk.inference.engine import Engine
 from dnatk.inference.parts import Shard, numbered, part_bases
 from dnatk.inference.pooled import Pooled
 from dnatk.inference.ranks import Ranks
 from dnatk.inference.run import Sharing, opened_store, run
-from dnatk.inference.tiles import (
-    Tally,
-    genome_windows,
-    record_windows,
-    region_tiles,
-    window_tiles,
-)
-from dnatk.kmers import Tokens
+from dnatk.inference.tiles import Tally
 from dnatk.model.encoder import resolve_layer
 from dnatk.model.loading import DEFAULT_MODEL
 from dnatk.model.models import Model, find_model
 from dnatk.output.files import check_output
 from dnatk.output.finished import finished_rows, merged_h5
-from dnatk.output.hdf5 import FORMAT, EmbeddingWriter, Status
-from dnatk.output.part_store import PartStore
+from dnatk.output.hdf5 import FORMAT, Status
 from dnatk.progress import NullProgress, Progress
 
 __all__ = ["EmbedOptions", "EmbedSummary", "embed"]
@@ -101,7 +92,7 @@ def embed(
     layer = resolve_layer(options.layer, found.layers)
     tally = Tally()
     with nullcontext() if str(fasta) == "-" else Genome(fasta) as genome:
-        source = _source(genome, bed, regions, tiling, found.tokens, options.on_error, tally)
+        source = embed_source(genome, bed, regions, tiling, found.tokens, options.on_error, tally)
         encoder = found.load(device=ranks.device(options.device), precision=options.precision)
         pooled = Pooled(found.tokens, options.pool, found.hidden, options.dtype)
         engine = Engine(
@@ -129,7 +120,7 @@ def embed(
             kept = store.rows()
             numbers = numbered(source.items(), size, source.bases)
             mine = (pair for pair in numbers if share.has(pair[0]))
-            sink = _Sink(store, source.contigs, facts, pooled, options)
+            sink = EmbedSink(store, source.contigs, facts, pooled, options)
             with _Told(progress or NullProgress(), total, source.unit, tally) as told:
                 run(engine, source.tiles(mine), sink, store, share, told.advance)
             ranks.wait()
@@ -166,136 +157,6 @@ class _Told:
         drawn = self._tally.rows + self._tally.skipped
         self._progress.advance(drawn - self._done)
         self._done = drawn
-
-
-class _Sink:
-    """Part files of embeddings."""
-
-    suffixes = (".h5",)
-
-    def __init__(
-        self,
-        store: PartStore,
-        contigs: dict[str, int],
-        facts: dict[str, object],
-        pooled: Pooled,
-        options: EmbedOptions,
-    ) -> None:
-        self._store, self._contigs, self._facts = store, contigs, facts
-        self._pooled, self._options = pooled, options
-        self._writer: EmbeddingWriter | None = None
-
-    def _open(self, path: Path) -> EmbeddingWriter:
-        return EmbeddingWriter(
-            path,
-            width=self._pooled.width,
-            dtype=self._options.dtype,
-            per_token=self._options.pool == "none",
-            lengths=self._contigs,
-            attributes={**self._facts, "command": self._store.run["command"]},
-        )
-
-    def write(self, part: int, rows: list[Row]) -> None:
-        if self._writer is None:
-            self._writer = self._open(self._store.path(part, ".h5"))
-        if not rows:
-            return
-        regions = [row.region for row in rows]
-        status_N = np.array([row.status for row in rows])
-        if self._pooled.pool == "none":
-            tokens = [piece for row in rows for piece in row.pieces]
-            tokens_N = np.array([sum(map(len, row.pieces)) for row in rows])
-            vectors = np.concatenate(tokens) if tokens else self._pooled.no_tokens()
-            self._writer.append(regions, status_N, vectors, tokens_N)
-        else:
-            vectors = np.stack([self._pooled.vector(row) for row in rows])
-            self._writer.append(regions, status_N, vectors)
-
-    def end(self) -> None:
-        self._writer.finish()
-        self._writer = None
-
-    def made(self, part: int) -> None:
-        """Its file lies there."""
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def empty(self, path: Path) -> None:
-        """Write a file without a row."""
-        self._open(path).finish()
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where tiles come from, and how progress counts them.
-
-    Attributes:
-        contigs: with their lengths; those of a stream are added as they are met.
-        total: items, where that is known; counted in ``unit``.
-        items: begins to read them, from the start where ``again``.
-        bases: of one.
-        tiles: of numbered items.
-    """
-
-    contigs: dict[str, int]
-    total: int | None
-    unit: str
-    items: Callable[[], Iterable]
-    bases: Callable[[object], int]
-    tiles: Callable[[Iterable[tuple[int, object]]], Iterator[Tile]]
-    again: bool = True
-
-
-def _source(
-    genome: Genome | None,
-    bed: str | Path | None,
-    regions: Sequence[str],
-    tiling: Tiling,
-    tokens: Tokens,
-    on_error: str,
-    tally: Tally,
-) -> _Source:
-    """The tiles asked for; no genome: the FASTA on standard input."""
-    contigs = {} if genome is None else genome.lengths
-    if genome is None or (bed is None and not regions):
-        stream = genome is None
-        return _Source(
-            contigs,
-            None if stream else sum(tiling.count(length) for length in contigs.values()),
-            "windows",
-            (lambda: record_windows(read_fasta("-"), tiling, contigs))
-            if stream
-            else (lambda: genome_windows(contigs, tiling)),
-            lambda window: window.size,
-            lambda windows: window_tiles(windows, genome, tokens, tally),
-            again=not stream,
-        )
-    wanted = [parse_region(text, contigs) for text in regions]
-    # "-", or a pipe with a name, can be read once.
-    again = bed is None or Path(bed).is_file()
-    items = (lambda: wanted) if bed is None else (lambda: read_bed(bed))
-    return _Source(
-        contigs,
-        _count(items(), genome, on_error) if again else None,
-        "regions",
-        items,
-        len,
-        lambda found: region_tiles(found, genome, tiling, tokens, tally, on_error=on_error),
-        again,
-    )
-
-
-def _count(regions: Iterable[Region], genome: Genome, on_error: str) -> int:
-    """Read a BED to its end before any work, so that line 90,000 fails in the first second."""
-    count = 0
-    for region in regions:
-        count += 1
-        if on_error == "fail":
-            genome.check(region)
-    return count
 
 
 def _bytes_of_base(model: Model, options: EmbedOptions) -> int:
