@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 
 import h5py
@@ -14,7 +15,7 @@ from conftest import make_model, random_bases, write_fasta
 from transformers import BertModel
 
 import dnatk
-from dnatk.errors import DnatkError, InputError, OutputError, ReferenceError_
+from dnatk.errors import DnatkError, InputError, ModelError, OutputError, ReferenceError_
 from dnatk.inference.embed import EmbedOptions, embed
 from dnatk.kmers import encode
 from dnatk.kmers.vocab import CLS, SEP, UNK
@@ -359,3 +360,32 @@ def test_more_rows_than_a_chunk(tmp_path, tiny_model):
     assert regions["name"].tolist() == [f"s{i}" for i in range(5000)]
     assert vectors.shape == (5000, 64)
     assert np.isfinite(vectors).all()
+
+
+@pytest.mark.parametrize("pool", ["mean", "none"])
+def test_a_model_that_gives_no_numbers_is_told_of(tmp_path, genome, tiny_model, pool):
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "model"
+    shutil.copytree(tiny_model, broken)
+    weights = load_file(broken / "model.safetensors")
+    name = next(n for n in weights if n.endswith("layer.1.output.dense.weight"))
+    weights[name][0, 0] = float("nan")
+    save_file(weights, broken / "model.safetensors")
+    with pytest.raises(ModelError, match="not finite, at or after chr1"):
+        embed(genome, tmp_path / "o.h5", model=broken, options=EmbedOptions(pool=pool))
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_numbers_beyond_float16_are_told_of(tmp_path, genome, tiny_model):
+    from safetensors.torch import load_file, save_file
+
+    large = tmp_path / "model"
+    shutil.copytree(tiny_model, large)
+    weights = load_file(large / "model.safetensors")
+    name = next(n for n in weights if n.endswith("layer.1.output.LayerNorm.weight"))
+    weights[name][:] = 1e6
+    save_file(weights, large / "model.safetensors")
+    with pytest.raises(ModelError, match="--dtype"):
+        embed(genome, tmp_path / "o.h5", model=large)
+    embed(genome, tmp_path / "o.h5", model=large, options=EmbedOptions(dtype="float32"))

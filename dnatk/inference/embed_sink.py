@@ -9,7 +9,7 @@ import numpy as np
 
 from dnatk.inference.batches import Row
 from dnatk.inference.embed_options import EmbedOptions
-from dnatk.inference.pooled import Pooled
+from dnatk.inference.pooled import Pooled, not_finite
 from dnatk.output.hdf5 import EmbeddingWriter
 from dnatk.output.part_store import PartStore
 
@@ -59,8 +59,17 @@ class EmbedSink:
             vectors = np.concatenate(tokens) if tokens else self._pooled.no_tokens()
             self._writer.append(regions, status_N, vectors, tokens_N)
         else:
-            vectors = np.stack([self._pooled.vector(row) for row in rows])
+            vectors = self._vectors(rows)
             self._writer.append(regions, status_N, vectors)
+
+    def _vectors(self, rows: list[Row]) -> np.ndarray:
+        with np.errstate(over="ignore"):  # told of below
+            vectors = np.stack([self._pooled.vector(row) for row in rows])
+            vectors = vectors.astype(self._options.dtype)
+        for row, finite in zip(rows, np.isfinite(vectors).all(axis=1), strict=True):
+            if not (finite or row.status):
+                raise not_finite(row)
+        return vectors
 
     def end(self) -> None:
         self._writer.finish()

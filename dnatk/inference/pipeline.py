@@ -15,7 +15,7 @@ _PATIENCE_S = 0.1
 
 
 def read_ahead(items: Iterable[T], depth: int = _DEPTH) -> Iterator[T]:
-    """The items, made in a thread of their own, at most ``depth`` ahead.
+    """The items, made in a thread of their own; at most ``depth`` wait, one more is being made.
 
     An error of theirs is raised here, at its place. When the consumer stops, so does the thread.
     """
@@ -30,8 +30,9 @@ def read_ahead(items: Iterable[T], depth: int = _DEPTH) -> Iterator[T]:
                 continue
 
     def work() -> None:
-        source = iter(items)
+        source = items
         try:
+            source = iter(items)
             for item in source:
                 put((item, None))
                 if stopped.is_set():
@@ -78,13 +79,13 @@ class WriteBehind:
 
     def __exit__(self, kind, *_: object) -> None:
         self._dropped = kind is not None
-        while self._thread.is_alive():
-            try:
-                self._queue.put(None, timeout=_PATIENCE_S)
-                break
-            except Full:
-                continue
-        self._thread.join()
+        try:
+            self._end()
+        except BaseException:
+            # An interrupt: what is being written must not be closed under the thread's hands.
+            self._dropped = True
+            self._end()
+            raise
         if kind is None:
             self._check()
 
@@ -96,6 +97,15 @@ class WriteBehind:
                 return self._queue.put((item,), timeout=_PATIENCE_S)
             except Full:
                 continue
+
+    def _end(self) -> None:
+        while self._thread.is_alive():
+            try:
+                self._queue.put(None, timeout=_PATIENCE_S)
+                break
+            except Full:
+                continue
+        self._thread.join()
 
     def _check(self) -> None:
         if self._error is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from dnatk.errors import ModelError
 from dnatk.inference.batches import Row, Strand, Tile
 from dnatk.kmers import Tokens
 from dnatk.model.placement import to_device
@@ -30,13 +31,14 @@ class Pooled:
         self._dtype = getattr(torch, dtype)
 
     def compute(self, strands: list[Strand], hidden: list[torch.Tensor]) -> list[torch.Tensor]:
-        """[(S, D) fp32 that each tile adds to its row], or [(T, D)]."""
+        """[(S, D) fp32 that each tile adds to its row], or [(T, D), whether all are finite]."""
         hidden_TD, lengths = hidden[0], strands[0].lengths
         if len(strands) > 1:
             twin_T = to_device(torch.from_numpy(turned(lengths, self._tokens)), hidden_TD.device)
             hidden_TD = (hidden_TD.float() + hidden[1].float()[twin_T]) / 2
         if self.pool == "none":
-            return [hidden_TD.to(self._dtype)]
+            stored_TD = hidden_TD.to(self._dtype)
+            return [stored_TD, torch.isfinite(stored_TD).all()]
         kept_T = to_device(torch.from_numpy(strands[0].kept_T), hidden_TD.device)
         return [pool_tiles(hidden_TD, lengths, kept_T, self.pool)]
 
@@ -44,6 +46,8 @@ class Pooled:
         """What each tile adds to its row: (D,) pooled, or the (n, D) tokens that it owns."""
         if self.pool != "none":
             return list(arrays[0])
+        if not arrays[1]:
+            raise not_finite(strands[0].tiles[0].row)
         tiles, lengths = strands[0].tiles, strands[0].lengths
         starts = np.cumsum(lengths) - lengths + len(self._tokens.prefix)
         return [
@@ -78,6 +82,14 @@ class Pooled:
     def no_tokens(self) -> np.ndarray:
         """(0, D): the tokens of a row that has none."""
         return np.empty((0, self.width), dtype=np.float32)
+
+
+def not_finite(row: Row) -> ModelError:
+    """What to raise where a model gives a row, or one soon after it, infinity or no number."""
+    return ModelError(
+        f"the model gives numbers that are not finite, at or after {row.region.name}",
+        hint="are its weights damaged, or too large for this --precision or --dtype?",
+    )
 
 
 def turned(lengths: list[int], tokens: Tokens) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dnatk.inference.batches import Row, Strand, Tile
+from dnatk.inference.pooled import not_finite
 from dnatk.model.heads import base_logits
 from dnatk.model.placement import to_device
 from dnatk.tasks.scorer import Scorer
@@ -84,6 +85,8 @@ class Scored:
 
     def add(self, tile: Tile, result: tuple[np.ndarray, np.ndarray | None]) -> None:
         row, (outputs, pooled) = tile.row, result
+        if not np.isfinite(outputs).all():
+            raise not_finite(row)
         if self._per_base:
             row.pieces.append((tile.start, outputs))
             return
