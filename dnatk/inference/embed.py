@@ -17,9 +17,8 @@ from dnatk.inference.embed_options import EmbedOptions
 from dnatk.inference.embed_sink import EmbedSink
 from dnatk.inference.embed_source import embed_source
 from dnatk.inference.engine import Engine
-from dnatk.inference.parts import Shard, numbered, part_bases
+from dnatk.inference.parts import numbered, part_bases
 from dnatk.inference.pooled import Pooled
-from dnatk.inference.ranks import Ranks
 from dnatk.inference.run import Sharing, opened_store, run
 from dnatk.inference.tiles import Tally
 from dnatk.model.encoder import resolve_layer
@@ -84,8 +83,8 @@ def embed(
             parts that were made stay in ``OUTPUT.partial/``.
     """
     options = options or EmbedOptions()
-    ranks = Ranks.from_environment()
-    sharing = Sharing(None if shard is None else Shard.parse(shard), ranks)
+    sharing = Sharing.asked(shard)
+    ranks = sharing.ranks
     path = check_output(output, force=force or ranks.rank > 0, resume=resume)
     found = find_model(model)
     tiling = options.tiling(found)

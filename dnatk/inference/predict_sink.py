@@ -39,6 +39,11 @@ class Outputs:
         """The file beside which the parts lie; None where no file is written."""
         return self.table_path or self.h5_path
 
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Of the files of a part."""
+        return (".txt", ".h5") if self.h5_path else (".txt",)
+
     def finished(self, facts: Mapping[str, object]) -> int | None:
         """Rows of a run that is finished; None where it is not.
 
@@ -87,15 +92,15 @@ class Sink:
         self,
         outputs: Outputs,
         table: Table,
-        label: Labeller,
         scored: Scored,
         store: PartStore | None,
         open_h5: Callable[[Path], PredictionWriter],
         command: str,
     ) -> None:
-        self._outputs, self._table, self._label, self._scored = outputs, table, label, scored
+        self._outputs, self._table, self._scored = outputs, table, scored
+        self._label = Labeller(scored.task.shown, scored.task.thresholds or None)
         self._store, self._open_h5, self._command = store, open_h5, command
-        self.suffixes = (".txt", ".h5") if outputs.h5_path else (".txt",)
+        self.suffixes = outputs.suffixes
         self._text: TextIO | None = None
         self._h5: PredictionWriter | None = None
         if outputs.stream is not None:

@@ -78,6 +78,11 @@ class Sharing:
     shard: Shard | None = None
     ranks: Ranks = field(default_factory=Ranks)
 
+    @classmethod
+    def asked(cls, shard: str | None) -> Sharing:
+        """By ``--shard`` and by torchrun's environment."""
+        return cls(None if shard is None else Shard.parse(shard), Ranks.from_environment())
+
     @property
     def alone(self) -> bool:
         """Whether this process does it all."""

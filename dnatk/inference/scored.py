@@ -26,7 +26,7 @@ class Scored:
     """
 
     def __init__(self, scorer: Scorer, *, combine: str = "mean", raw: bool = False) -> None:
-        self._task, self._head, self._tokens = scorer.task, scorer.head, scorer.tokens
+        self.task, self._head, self._tokens = scorer.task, scorer.head, scorer.tokens
         self._combine, self._raw = combine, raw
         self._per_base = scorer.task.kind == "per-base"
 
@@ -81,7 +81,7 @@ class Scored:
         return results
 
     def _outputs(self, logits: np.ndarray) -> np.ndarray:
-        return logits if self._raw else self._task.outputs(logits).astype(np.float32)
+        return logits if self._raw else self.task.outputs(logits).astype(np.float32)
 
     def add(self, tile: Tile, result: tuple[np.ndarray, np.ndarray | None]) -> None:
         row, (outputs, pooled) = tile.row, result

@@ -1,0 +1,194 @@
+"""One prediction from its opened input to its finished files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from dnatk import __version__
+from dnatk.errors import InputError
+from dnatk.genome.fasta import Genome
+from dnatk.genome.regions import Region
+from dnatk.genome.sniff import open_regions_or_sequences
+from dnatk.inference.batches import Tile
+from dnatk.inference.engine import Engine
+from dnatk.inference.fit import Fit
+from dnatk.inference.parts import Share, numbered, part_bases
+from dnatk.inference.predict_options import PredictOptions
+from dnatk.inference.predict_rows import record_rows, region_rows
+from dnatk.inference.predict_sink import Outputs, Sink
+from dnatk.inference.run import Sharing, opened_store, run
+from dnatk.inference.scored import Scored
+from dnatk.output.hdf5 import Status
+from dnatk.output.part_store import PartStore
+from dnatk.output.predictions_hdf5 import FORMAT, PredictionWriter
+from dnatk.output.table import Table
+from dnatk.progress import Progress
+from dnatk.tasks.scorer import Scorer
+
+
+@dataclass
+class PredictSummary:
+    """What was written: rows; of these NA ones by reason, and those a run before has made."""
+
+    rows: int = 0
+    unscored: dict[Status, int] = field(default_factory=dict)
+    kept: int = 0
+
+    @classmethod
+    def of(cls, rows: int, unscored: Mapping[int, int], kept: int = 0) -> PredictSummary:
+        """With statuses by their numbers."""
+        return cls(rows, {Status(status): n for status, n in unscored.items()}, kept)
+
+
+class Work:
+    """The regions or records, and how much of the plan each of them is.
+
+    Args:
+        items: of the file, opened.
+        kind: "bed" or "fasta".
+        length: what a task reads of one at least.
+        total: how many, where that is known.
+
+    Attributes:
+        first: the first region; of a record, all of it.
+        again: whether they can be read more than once.
+    """
+
+    def __init__(
+        self, source: str | Path, items: Iterator, kind: str, length: int, total: int | None
+    ) -> None:
+        head = next(items)  # the readers refuse a file without any
+        self.kind, self._length, self.total = kind, length, total
+        self._source, self._opened = source, chain([head], items)
+        self.again = Path(source).is_file()  # "-", or a pipe with a name, can be read once
+        self.first = head if kind == "bed" else Region(head[0], 0, len(head[1]))
+
+    def items(self) -> Iterator[Region] | Iterator[tuple[str, np.ndarray]]:
+        """Them all; a file is opened again but for the first time."""
+        opened, self._opened = self._opened, None
+        return opened or open_regions_or_sequences(self._source)[1]
+
+    def bases(self, item) -> int:
+        """Of one, as the model reads it."""
+        return max(self._length, len(item) if self.kind == "bed" else len(item[1]))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be predicted, and how.
+
+    Attributes:
+        genome: of regions; None: the input are sequences.
+        form: of the table, one of :data:`dnatk.output.table.FORMATS`.
+    """
+
+    scorer: Scorer
+    options: PredictOptions
+    fit: Fit
+    work: Work
+    genome: Genome | None
+    table: Table
+    form: str
+    sharing: Sharing
+    contigs: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What stands in the root of the file, and what a resumed run must agree with."""
+        task, shard = self.scorer.task, self.sharing.shard
+        facts = {
+            "dnatk_version": __version__,
+            "task": task.name or str(task.directory),
+            "task_sha256": task.sha256(),
+            "model": task.trunk.name,
+            "model_sha256": task.trunk.sha256,
+            "length": task.length,
+            "fit": str(self.fit),
+            "combine": self.options.combine,
+            "rc": self.options.rc,
+            "precision": str(self.scorer.encoder.dtype).removeprefix("torch."),
+        }
+        return facts if shard is None else {**facts, "shard": str(shard)}
+
+    def run(
+        self, outputs: Outputs, *, resume: bool, force: bool, command: str, progress: Progress
+    ) -> PredictSummary | None:
+        """Predict into ``outputs``; None for processes other than the first."""
+        facts, scorer, ranks = self.facts, self.scorer, self.sharing.ranks
+        if resume and (rows := outputs.finished(facts)) is not None:
+            return PredictSummary(rows, {}, kept=rows)
+        if outputs.main is None and ranks.world > 1:
+            raise InputError("the processes of torchrun cannot share stdout", hint="give -o FILE")
+        combine = "mean" if self.options.combine == "tiles" else self.options.combine
+        scored = Scored(scorer, combine=combine)
+        engine = Engine(
+            scorer.encoder,
+            scorer.tokens,
+            scored,
+            rc=self.options.rc,
+            batch_tokens=self.options.batch_tokens,
+        )
+        size = part_bases(engine.batch_tokens)
+        share, total = self.sharing.share(self.work, size)
+        what = {
+            "output": FORMAT,
+            **facts,
+            "command": command,
+            "files": outputs.suffixes,
+            "format": self.form,
+            "columns": self.table.columns,
+            "embeddings": self.options.embeddings,
+            "batch_tokens": engine.batch_tokens,
+            "device": scorer.encoder.device.type,
+        }
+        kept_by = (
+            nullcontext()
+            if outputs.main is None
+            else opened_store(outputs.main, what, ranks, resume=resume, force=force)
+        )
+        with kept_by as store:
+            command = store.run["command"] if store else command
+            sink = Sink(outputs, self.table, scored, store, self._open_h5(command), command)
+            kept = store.rows() if store else 0
+            progress.start("predicting", total, "regions")
+            try:
+                tiles = self._tiles(share, size)
+                made = run(engine, tiles, sink, store, share, progress.advance)
+            finally:
+                progress.finish()
+            if store is None:
+                return PredictSummary.of(made.rows, made.unscored)
+            return self._published(sink, store, kept)
+
+    def _published(self, sink: Sink, store: PartStore, kept: int) -> PredictSummary | None:
+        ranks = self.sharing.ranks
+        ranks.wait()
+        if ranks.rank:
+            return None
+        store.refresh()
+        sink.publish(self.contigs)
+        return PredictSummary.of(store.rows(), store.unscored(), kept)
+
+    def _tiles(self, share: Share, size: int) -> Iterator[Tile]:
+        numbers = numbered(self.work.items(), size, self.work.bases)
+        mine = (pair for pair in numbers if share.has(pair[0]))
+        if self.genome is None:
+            return record_rows(mine, self.scorer, self.fit, self.options, self.contigs)
+        return region_rows(mine, self.genome, self.scorer, self.fit, self.options)
+
+    def _open_h5(self, command: str) -> Callable[[Path], PredictionWriter]:
+        width = self.scorer.head.config.width if self.options.embeddings else None
+        return partial(
+            PredictionWriter,
+            space=self.scorer.task.shown,
+            lengths=self.contigs,
+            width=width,
+            attributes={**self.facts, "command": command},
+        )
