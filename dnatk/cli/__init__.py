@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "Measure a task on labelled sequences or regions.",
     "tasks": "List, show and export tasks.",
     "pretrain": "Pre-train a DNA language model with RandomMask on FASTA.",
+    "h5": "Show, check, export and merge HDF5 files of embed and predict.",
     "config": "Settings that commands fall back on, such as the genome.",
 }
 
@@ -86,7 +87,20 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line and exit: the one place where errors become exit codes."""
+    """Run the command line and exit."""
+    try:
+        _run(args)
+    except SystemExit as end:
+        pipeline = sys.modules.get("dnatk.inference.pipeline")
+        if pipeline is not None and pipeline.waiting_threads():
+            # The interpreter would wait at its end for a thread that waits for a pipe.
+            sys.stderr.flush()
+            os._exit(end.code if isinstance(end.code, int) else 1)
+        raise
+
+
+def _run(args: list[str] | None) -> None:
+    """The one place where errors become exit codes."""
     debug = "--debug" in (sys.argv[1:] if args is None else args)
     # As an exception it runs the clean-up on its way out, so no partial file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

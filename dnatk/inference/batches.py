@@ -172,11 +172,11 @@ def batches(
             if longest is not None and n > longest:
                 raise _too_long(tile.row.region, n, longest)
             if held and size + n > budget:
-                yield Batch(part, held, _strands(held, tokens, both_strands))
+                yield Batch(part, held, _strands(held, tokens, both_strands, longest))
                 held, size = [], 0
             held.append(tile)
             size += n
-        yield Batch(part, held, _strands(held, tokens, both_strands), digest=digest.text())
+        yield Batch(part, held, _strands(held, tokens, both_strands, longest), digest=digest.text())
     if lost := made.keys() - seen:
         raise InputError(
             f"the input has changed since the run began: {len(lost)} of its parts are not there "
@@ -185,13 +185,17 @@ def batches(
         )
 
 
-def _strands(tiles: list[Tile], tokens: Tokens, both: bool) -> list[Strand]:
+def _strands(tiles: list[Tile], tokens: Tokens, both: bool, longest: int | None) -> list[Strand]:
     scored = sorted((tile for tile in tiles if len(tile.ids)), key=lambda tile: len(tile.ids))
     if not scored:
         return []
     strands = [Strand.of(scored, tokens)]
     if both:
-        strands.append(Strand.of([tile.turned(tokens) for tile in scored], tokens))
+        strands.append(other := Strand.of([tile.turned(tokens) for tile in scored], tokens))
+        # Tokenizers of text may make more tokens of the other strand.
+        for tile, n in zip(scored, other.lengths, strict=True):
+            if longest is not None and n > longest:
+                raise _too_long(tile.row.region, n, longest)
     return strands
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, Full, Queue
 from typing import TypeVar
@@ -10,8 +11,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _DEPTH = 3
+_NAMES = ("dnatk-reader", "dnatk-writer")
 # How often a thread that waits looks whether it is still wanted.
 _PATIENCE_S = 0.1
+# How long an interrupt waits for what is being written.
+_GRACE_S = 5.0
 
 
 def read_ahead(items: Iterable[T], depth: int = _DEPTH) -> Iterator[T]:
@@ -44,7 +48,7 @@ def read_ahead(items: Iterable[T], depth: int = _DEPTH) -> Iterator[T]:
             if hasattr(source, "close"):
                 source.close()
 
-    thread = threading.Thread(target=work, name="dnatk-reader", daemon=True)
+    thread = threading.Thread(target=work, name=_NAMES[0], daemon=True)
     thread.start()
     try:
         while True:
@@ -71,7 +75,7 @@ class WriteBehind:
         self._write, self._queue = write, Queue(depth)
         self._error: BaseException | None = None
         self._dropped = False
-        self._thread = threading.Thread(target=self._work, name="dnatk-writer", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=_NAMES[1], daemon=True)
 
     def __enter__(self) -> WriteBehind:
         self._thread.start()
@@ -79,12 +83,13 @@ class WriteBehind:
 
     def __exit__(self, kind, *_: object) -> None:
         self._dropped = kind is not None
+        interrupted = kind is not None and not issubclass(kind, Exception)
         try:
-            self._end()
+            self._end(_GRACE_S if interrupted else None)
         except BaseException:
             # An interrupt: what is being written must not be closed under the thread's hands.
             self._dropped = True
-            self._end()
+            self._end(_GRACE_S)
             raise
         if kind is None:
             self._check()
@@ -98,14 +103,16 @@ class WriteBehind:
             except Full:
                 continue
 
-    def _end(self) -> None:
-        while self._thread.is_alive():
+    def _end(self, patience: float | None) -> None:
+        """Wait for the thread; after an interrupt not for ever: a pipe may never take its rows."""
+        limit = None if patience is None else time.monotonic() + patience
+        while self._thread.is_alive() and (limit is None or time.monotonic() < limit):
             try:
                 self._queue.put(None, timeout=_PATIENCE_S)
                 break
             except Full:
                 continue
-        self._thread.join()
+        self._thread.join(patience)
 
     def _check(self) -> None:
         if self._error is not None:
@@ -125,3 +132,8 @@ class WriteBehind:
                 self._write(*entry)
             except BaseException as error:
                 self._error = error
+
+
+def waiting_threads() -> bool:
+    """Whether a reader or writer still waits for a pipe; they die with the process."""
+    return any(thread.name in _NAMES for thread in threading.enumerate())
