@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from dnatk.errors import InputError
-from dnatk.genome.fasta import open_text
+from dnatk.genome.files import carriage_return, open_text
 from dnatk.genome.regions import Region
 
-_SKIPPED = ("track", "browser")
+_BROWSER = ("track", "browser")
 
 
 def read_bed(path: str | Path, lines: Iterable[bytes] | None = None) -> Iterator[Region]:
@@ -31,6 +31,10 @@ def read_bed(path: str | Path, lines: Iterable[bytes] | None = None) -> Iterator
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError:
                 raise InputError("is not a text file", path=shown, line=number) from None
+            if "\0" in line:
+                raise InputError("is not a text file", path=shown, line=number)
+            if "\r" in line:
+                raise carriage_return(shown, number)
             if not line.strip() or is_header(line):
                 continue
             empty = False
@@ -41,7 +45,14 @@ def read_bed(path: str | Path, lines: Iterable[bytes] | None = None) -> Iterator
 
 def is_header(line: str) -> bool:
     """Whether a line that is not blank is a comment, or for a genome browser."""
-    return line.startswith("#") or line.split(maxsplit=1)[0] in _SKIPPED
+    if line.startswith("#"):
+        return True
+    if not line.lstrip().startswith(_BROWSER):
+        return False
+    word, *more = line.split(maxsplit=3)
+    # Behind a contig that is called so stand two positions.
+    region = len(more) > 1 and all(text.removeprefix("-").isdigit() for text in more[:2])
+    return word in _BROWSER and not region
 
 
 def _parse(line: str, path: str, number: int) -> Region:

@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,8 +50,9 @@ def read_fasta(
 
     with open_text(path) if lines is None else nullcontext(lines) as handle:
         for number, line in enumerate(handle, start=1):
+            begins = line[:1] == b">"
             line = line.strip()
-            if line[:1] == b">":
+            if begins:
                 if name is not None:
                     yield record()
                 name, header_line, parts = header_name(line, shown, number), number, []
@@ -93,6 +95,23 @@ class _Block(NamedTuple):
 
     def __lt__(self, place: int) -> bool:
         return self.ustart <= place
+
+
+class _UnknownContig(ReferenceError_):
+    """Its hint is looked for among all contigs when it is read, if it is: one is made a row."""
+
+    def __init__(self, region: Region, genome: Genome) -> None:
+        super().__init__(
+            f"no contig '{region.contig}' in {genome.path}",
+            path=region.source or None,
+            line=region.line,
+        )
+        del self.hint  # which would hide the one below
+        self._contig, self._contigs = region.contig, genome.lengths
+
+    @cached_property
+    def hint(self) -> str:
+        return unknown_contig_hint(self._contig, self._contigs)
 
 
 class Genome:
@@ -146,12 +165,7 @@ class Genome:
 
     def unknown_contig(self, region: Region) -> ReferenceError_:
         """What to say of a region whose contig is not here; the likely twin is named."""
-        return ReferenceError_(
-            f"no contig '{region.contig}' in {self.path}",
-            hint=unknown_contig_hint(region.contig, self.lengths),
-            path=region.source or None,
-            line=region.line,
-        )
+        return _UnknownContig(region, self)
 
     def fetch(self, contig: str, start: int, end: int) -> np.ndarray:
         """Bases (end - start,) uint8 of the forward strand of [start, end)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import sys
@@ -52,20 +53,43 @@ def sha256(path: str | Path) -> str:
 def is_bgzip(path: Path) -> bool:
     """Whether the file is BGZF, which can be read at any place: gzip with a BC extra field."""
     with open(path, "rb") as handle:
-        start = handle.read(14)
-    return start[:4] == b"\x1f\x8b\x08\x04" and start[12:14] == b"BC"
+        return begins_block(handle.read(18))
+
+
+def begins_block(head: bytes) -> bool:
+    """Whether a block of BGZF may begin with these 18 bytes; htslib asks for the same."""
+    return len(head) == 18 and head[:4] == b"\x1f\x8b\x08\x04" and head[10:16] == b"\6\0BC\2\0"
 
 
 def header_name(line: bytes, path: str | Path, number: int) -> str:
     """The name in a FASTA header line, which ends at the first white space."""
-    words = line[1:].split(maxsplit=1)
-    if not words:
+    text = line[1:].strip()
+    if not text:
         raise InputError("a sequence without a name", path=path, line=number)
-    return words[0].decode("utf-8", "replace")
+    if b"\r" in text:
+        raise carriage_return(path, number)
+    name = text.split(maxsplit=1)[0]
+    if b"\0" in name:
+        raise InputError("a NUL byte in a name", path=path, line=number, hint="is it UTF-16?")
+    return name.decode("utf-8", "replace")
+
+
+def carriage_return(path: str | Path, number: int) -> InputError:
+    """What to raise for a line with others behind a carriage return: they would be lost."""
+    return InputError(
+        "a carriage return inside the line",
+        path=path,
+        line=number,
+        hint="are these line ends of old Macs? convert them, e.g. with tr '\\r' '\\n'",
+    )
 
 
 def not_fasta(line: bytes, path: str | Path, number: int) -> InputError:
     """What to raise for text before the first header."""
+    if line.startswith(codecs.BOM_UTF8):
+        return InputError(
+            "starts with a byte order mark", path=path, hint="save it as plain UTF-8, without one"
+        )
     if b"\0" in line or not line.isascii():
         return InputError("is not FASTA but binary data", path=path)
     shown = line[:20].decode("ascii", "replace")

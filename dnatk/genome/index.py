@@ -14,16 +14,15 @@ import os
 import shutil
 import struct
 import zlib
-from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from dnatk.errors import InputError, OutputError
+from dnatk.genome.bgzip import Unpacked, find_blocks, read_table, table_fits, write_table
 from dnatk.genome.files import (
     GZIP,
-    broken_gzip,
     duplicate,
     header_name,
     is_bgzip,
@@ -35,6 +34,8 @@ log = logging.getLogger(__name__)
 
 # How many records of a bgzip file an index is held against: each may cost a block unpacked.
 _SAMPLE = 200
+# Numbers beyond these are no index's: bases of a genome, and bytes of a line's end.
+_MOST, _LONGEST_END = 1 << 40, 16
 
 
 class Entry(NamedTuple):
@@ -88,11 +89,17 @@ def random_access_file(path: Path) -> Path:
     """The file to index: ``path``, or its unpacked copy in the cache."""
     if str(path) == "-":
         raise InputError("standard input cannot be read at random", hint="give a file")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(
+            "is a pipe or a device, no file to be read at random",
+            path=path,
+            hint="save it to a file first",
+        )
     with open_text(path) as handle:
         for number, line in enumerate(iter(lambda: handle.readline(1 << 16), b""), start=1):
-            line = line.strip()
             if line[:1] == b">":
                 break
+            line = line.strip()
             if line and line[:1] != b";":
                 raise not_fasta(line, path, number)
         else:
@@ -145,9 +152,9 @@ def fresh_index(source: Path, shown: Path) -> tuple[Path, Path]:
         lines = ("\t".join(map(str, entry)) + "\n" for entry in entries)
         partial.write_text("".join(lines), "utf-8")
     if bgzip:
-        blocks = _blocks(source, shown)
+        places = find_blocks(source, shown)
         with _written(gzi) as partial:
-            partial.write_bytes(struct.pack(f"<{1 + len(blocks)}Q", len(blocks) // 2, *blocks))
+            write_table(partial, places)
     return fai, gzi
 
 
@@ -170,17 +177,25 @@ def _entries(source: Path, shown: Path) -> list[Entry]:
                 seen[name] = number
                 bases, start, per_line, line_bytes, closed = 0, offset, 0, 0, 0
                 continue
-            width = len(line.rstrip(b"\r\n"))
             if name is None:
                 continue  # random_access_file has seen that these are blank or comments
+            text = line.strip()
+            width = len(text)
             if not width:
                 start, closed = (start, closed or number) if bases else (offset, 0)
                 continue
+            if width != len(line.rstrip(b"\r\n")) or b"\r" in text:
+                raise InputError(
+                    f"white space among the bases of {name}",
+                    path=shown,
+                    line=number,
+                    hint="an indexed FASTA has none: reflow it, e.g. with seqkit seq -w 60",
+                )
             if not bases:
                 per_line, line_bytes = width, len(line)
             elif closed or width > per_line:
                 raise _ragged(name, shown, closed or number)
-            elif len(line) != line_bytes:
+            elif width < per_line or len(line) != line_bytes:
                 closed = number
                 if width == per_line and line[-1:] == b"\n":
                     raise _ragged(name, shown, number)
@@ -198,27 +213,22 @@ def _ragged(name: str, shown: Path, number: int) -> InputError:
     )
 
 
-def _blocks(source: Path, shown: Path) -> list[int]:
-    """Where each block after the first begins, packed and unpacked, in turn: what a .gzi holds."""
-    from Bio.bgzf import BgzfBlocks
-
-    with open(source, "rb") as handle:
-        blocks = [(start, at, size) for start, _, at, size in BgzfBlocks(handle)]
-    if blocks[-1][2]:
-        raise broken_gzip(shown)  # bgzip ends with an empty block
-    return [place for start, at, _ in blocks[1:-1] for place in (start, at)]
-
-
 def _stale(source: Path, fai: Path, gzi: Path | None) -> str | None:
     """Why an index cannot be used, or None where it can."""
     if any(i.stat().st_mtime < source.stat().st_mtime for i in (fai, gzi) if i):
         return "is older than the FASTA"
     try:
-        rows = [line.split("\t") for line in fai.read_text("utf-8").rstrip("\n").split("\n")]
+        lines = fai.read_text("utf-8").removesuffix("\n").split("\n")
+        rows = [line.split("\t") for line in lines]
         entries = [Entry(name, *map(int, numbers)) for name, *numbers in rows]
         with open(source, "rb") as handle:
-            read = handle if gzi is None else _Unpacked(handle, gzi)
-            fits = _fits(entries, read, len(entries) if gzi is None else _SAMPLE)
+            if gzi is None:
+                fits = _fits(entries, handle, len(entries))
+            else:
+                places = read_table(gzi)
+                fits = table_fits(handle, places) and _fits(
+                    entries, Unpacked(handle, places), _SAMPLE
+                )
     except (ValueError, TypeError, ZeroDivisionError, struct.error):
         return "is damaged"
     except (InputError, RuntimeError, zlib.error):
@@ -226,44 +236,57 @@ def _stale(source: Path, fai: Path, gzi: Path | None) -> str | None:
     return None if fits else "does not fit the FASTA"
 
 
-def _fits(entries: list[Entry], handle: BinaryIO | _Unpacked, n_checked: int) -> bool:
-    """Whether between the bases of neighbours lies the header that the index names, and no more."""
-    entries = sorted(entries, key=lambda entry: entry.offset)
+def _fits(entries: list[Entry], handle: BinaryIO | Unpacked, n_checked: int) -> bool:
+    """Whether each record, or n_checked of them, stands where the index says, in lines as it says.
+
+    The first line stands for all.
+    """
+    if not all(map(_sound, entries)) or entries != sorted(entries, key=lambda e: e.offset):
+        return False
     for i in range(0, len(entries), -(-len(entries) // n_checked)):
-        start, after_bases = (entries[i - 1].end, entries[i - 1].bases) if i else (0, 0)
-        if not start < entries[i].offset < start + (1 << 20):
+        if not _follows(entries[i - 1] if i else None, entries[i], handle):
             return False
-        handle.seek(start)
-        gap = handle.read(entries[i].offset - start)
-        *before, header = [line for line in gap.splitlines() if line.strip()] or [b""]
-        if (
-            header[:1] != b">"
-            or any(line[:1] != b";" for line in before)
-            or (after_bases and gap[:1] not in b"\r\n")
-            or header_name(header, "", 0) != entries[i].name
-        ):
+        if not _has_first_line_of(entries[i], handle):
             return False
     handle.seek(entries[-1].end - 1)
     rest = handle.read(1 << 16)
     return bool(rest) and not rest[1:].strip()
 
 
-class _Unpacked:
-    """A bgzip file read at places of its unpacked text."""
+def _sound(entry: Entry) -> bool:
+    """Whether these are the numbers of a record of some genome."""
+    _, bases, offset, per_line, line_bytes = entry
+    if min(bases, offset, per_line) < 0 or max(bases, offset, per_line) > _MOST:
+        return False
+    return 0 <= line_bytes - per_line < _LONGEST_END and (per_line > 0 or not bases)
 
-    def __init__(self, handle: BinaryIO, gzi: Path) -> None:
-        from Bio.bgzf import BgzfReader
 
-        table = gzi.read_bytes()
-        places = struct.unpack_from(f"<{2 * struct.unpack_from('<Q', table)[0]}Q", table, 8)
-        self._packed, self._unpacked = [0, *places[::2]], [0, *places[1::2]]
-        self._reader = BgzfReader(fileobj=handle, mode="rb")
+def _follows(before: Entry | None, entry: Entry, handle: BinaryIO | Unpacked) -> bool:
+    """Whether between the bases of neighbours lies the header that the index names, and no more."""
+    start, after_bases = (before.end, before.bases) if before else (0, 0)
+    if not start < entry.offset < start + (1 << 20):
+        return False
+    handle.seek(start)
+    gap = handle.read(entry.offset - start)
+    *more, header = [line for line in gap.splitlines() if line.strip()] or [b""]
+    return (
+        header[:1] == b">"
+        and all(line[:1] == b";" for line in more)
+        and not (after_bases and gap[:1] not in b"\r\n")
+        and (gap.endswith(b"\n") or not entry.bases)
+        and header_name(header, "", 0) == entry.name
+    )
 
-    def seek(self, place: int) -> None:
-        from Bio.bgzf import make_virtual_offset
 
-        block = bisect_right(self._unpacked, place) - 1
-        self._reader.seek(make_virtual_offset(self._packed[block], place - self._unpacked[block]))
-
-    def read(self, size: int) -> bytes:
-        return self._reader.read(size)
+def _has_first_line_of(entry: Entry, handle: BinaryIO | Unpacked) -> bool:
+    """Whether the first line of a record is as long as the index says; of a long one its ends."""
+    handle.seek(entry.offset)
+    width = min(entry.bases, entry.per_line)
+    start = handle.read(min(width, 1 << 16))
+    if b"\n" in start or b"\r" in start:
+        return False
+    if entry.bases <= width:
+        return True  # one line: what lies behind it is the next record's affair
+    handle.seek(entry.offset + width)
+    end = handle.read(entry.line_bytes - width)
+    return end.endswith(b"\n") and not end.strip(b"\r\n")

@@ -6,12 +6,16 @@ import difflib
 from collections.abc import Iterable
 
 _ROMAN = dict(zip("IVXLCDM", (1, 5, 10, 50, 100, 500, 1000), strict=True))
+# Of longer names no twin is sought, as that would take time by the square.
+_LONGEST = 200
 _MITOCHONDRION = {"m", "mt", "mito", "mitochondrion", "mtdna"}
 
 
 def nearest(name: str, contigs: Iterable[str]) -> str | None:
     """The contig that ``name`` probably means: the same under another convention, or close by."""
-    contigs = list(contigs)
+    contigs = [contig for contig in contigs if len(contig) <= _LONGEST]
+    if len(name) > _LONGEST:
+        return None
     bare, number = _bare(name), _number(name)
     # chrX is X where there is an X, and only then 10.
     for same in (lambda contig: _bare(contig) == bare, lambda contig: _number(contig) == number):

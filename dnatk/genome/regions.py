@@ -10,6 +10,9 @@ from dnatk.errors import InputError
 _REGION = re.compile(r"^(?P<contig>.+?)(?::(?P<start>\d[\d,]{,30})(?:-(?P<end>\d[\d,]{,30}))?)?$")
 
 
+_MOST = 10**18  # files of results have 64 bits
+
+
 @dataclass(frozen=True)
 class Region:
     """One row to come.
@@ -55,6 +58,8 @@ def parse_region(text: str, lengths: dict[str, int]) -> Region:
     # A start past the contig's end is left to Genome.check, which says so.
     to_end = max(start, lengths.get(contig, start))
     end = int(match["end"].replace(",", "")) if match["end"] else to_end
+    if end > _MOST:
+        raise InputError(f"region '{text}' is beyond any genome")
     if start < 1 or end < start:
         raise InputError(
             f"region '{text}': positions are 1-based inclusive, the start not after the end"

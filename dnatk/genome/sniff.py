@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -38,11 +38,12 @@ def open_regions_or_sequences(
         if kind == "fasta":
             return kind, read_fasta(path, chain(head, lines))
         if kind == "neither":
+            lines.close()
             raise _neither(line, "<stdin>" if str(path) == "-" else path, len(head))
     raise InputError("has no region or sequence", path="<stdin>" if str(path) == "-" else path)
 
 
-def _lines(path: str | Path) -> Iterator[bytes]:
+def _lines(path: str | Path) -> Generator[bytes, None, None]:
     with open_text(path) as handle:
         yield from handle
 
