@@ -8,7 +8,7 @@ from pathlib import Path
 from dnatk.errors import InputError, OutputError
 from dnatk.output.hdf5 import open_complete
 from dnatk.output.merge import Piece, merge_rows
-from dnatk.output.part_store import NAMES, PartStore, directory_of
+from dnatk.output.part_store import NAMES, PartStore, unfinished
 
 
 def finished_rows(path: Path, file_format: str, facts: Mapping[str, object]) -> int | None:
@@ -17,7 +17,7 @@ def finished_rows(path: Path, file_format: str, facts: Mapping[str, object]) -> 
     Raises:
         OutputError: it is damaged, or other ``facts`` than these stand in its root.
     """
-    if not path.exists() or directory_of(path).exists():
+    if not path.exists() or unfinished(path):
         return None
     try:
         with open_complete(path, file_format, "such a file") as file:

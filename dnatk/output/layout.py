@@ -9,6 +9,7 @@ Shapes: N rows, T tokens of per-token files, D hidden, C classes or targets.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -47,7 +48,8 @@ def open_rows(path: str | Path, *, complete: bool = True) -> h5py.File:
     except OSError as error:
         raise InputError("is no HDF5 file, or a damaged one", path=path) from error
     try:
-        _check_format(file, path, complete)
+        with damage_told(path):
+            _check_format(file, path, complete)
     except BaseException:
         file.close()
         raise
@@ -65,6 +67,24 @@ def _check_format(file: h5py.File, path: str | Path, complete: bool) -> None:
         )
     if complete and not file.attrs.get("complete"):
         raise InputError("is not complete", path=path, hint="the run that wrote it was cut off")
+
+
+@contextmanager
+def damage_told(path: str | Path) -> Iterator[None]:
+    """What h5py says of a damaged file becomes :class:`InputError`; for reading, not writing."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise InputError("is a damaged HDF5 file", path=path) from error
+
+
+@contextmanager
+def write_failures_told() -> Iterator[None]:
+    """For writing: a file that h5py cannot close (RuntimeError, a full disk) is an OSError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
 
 
 def is_prediction(file: h5py.File) -> bool:
@@ -103,7 +123,14 @@ def dataset(file: h5py.File, name: str, path: str | Path) -> h5py.Dataset:
     found = file.get(name)
     if not isinstance(found, h5py.Dataset):
         raise InputError(f"has no dataset /{name}", path=path)
+    if is_impossible(found):
+        raise InputError("is a damaged HDF5 file", path=path)
     return found
+
+
+def is_impossible(data: h5py.Dataset) -> bool:
+    """Whether it says to be larger than its file: it would be read for ever."""
+    return data.nbytes > data.file.id.get_filesize()
 
 
 def is_text(data: h5py.Dataset) -> bool:

@@ -61,14 +61,14 @@ def merge_rows(
         raise ValueError("no pieces to merge")
     known = _Contigs(contigs or {})
     with _Sources(pieces, known) as sources:
-        target = _Target(output, sources.take(pieces[0].path), attributes or {})
-        try:
+        first = sources.take(pieces[0].path)
+        root = {**first.attributes, **(attributes or {})}
+        with layout.write_failures_told(), _created(output, root) as file:
+            target = _Target(file, first)
             for piece in pieces:
                 target.append(sources.take(piece.path), piece)
                 sources.done(piece.path)
             target.finish(known)
-        finally:
-            target.close()
     _sync(output)
     return target.rows
 
@@ -99,14 +99,16 @@ class _Contigs:
 class _Source:
     """A file that is read, and where its contigs are in the result."""
 
-    def __init__(self, path: Path, contigs: _Contigs) -> None:
-        self.path, self._contigs = path, contigs
-        self.file = layout.open_rows(path)
+    def __init__(self, file: h5py.File, path: Path, contigs: _Contigs) -> None:
+        self.file, self.path, self._contigs = file, path, contigs
+        self.attributes = dict(file.attrs)
         self.columns = layout.row_columns(self.file)
         self.per_token = layout.is_per_token(self.file)
         names = ["token/embedding", "token/offset"] if self.per_token else []
         self.datasets = {name: self.dataset(name) for name in (*self.columns, *names)}
         self.rows = len(self.datasets["region/start"])
+        predicts = layout.is_prediction(file)
+        self.classes = self.dataset("prediction/class")[:] if predicts else None
         self._names = self.dataset("contig/name").asstr()[:]
         self._lengths = self.dataset("contig/length")[:]
         self._index = np.zeros(len(self._names), dtype="u4")
@@ -118,11 +120,9 @@ class _Source:
 
     def blocks(self, name: str, start: int, stop: int) -> Iterator[np.ndarray]:
         """A dataset's rows [start, stop), some at a time."""
-        try:
+        with layout.damage_told(self.path):
             for _, values in layout.blocks(self.datasets[name], start, stop):
                 yield values
-        except OSError as error:
-            raise InputError(f"/{name} is damaged", path=self.path) from error
 
     def merged_contigs(self, index_N: np.ndarray) -> np.ndarray:
         """The numbers in the result of contigs numbered as in this file."""
@@ -158,11 +158,22 @@ class _Sources:
 
     def take(self, path: Path) -> _Source:
         """The file, opened where it is not."""
-        source = self._open.pop(path, None) or _Source(path, self._contigs)
+        source = self._open.pop(path, None)
+        if source is None:
+            source = self._opened(path)
         self._open[path] = source  # the last one: it was used last
         if len(self._open) > _MOST_OPEN:
             self._open.pop(next(iter(self._open))).file.close()
         return source
+
+    def _opened(self, path: Path) -> _Source:
+        file = layout.open_rows(path)
+        try:
+            with layout.damage_told(path):
+                return _Source(file, path, self._contigs)
+        except BaseException:
+            file.close()
+            raise
 
     def done(self, path: Path) -> None:
         """One of its pieces was copied."""
@@ -173,26 +184,28 @@ class _Sources:
             source.file.close()
 
 
+def _created(path: Path, attributes: Mapping[str, object]) -> h5py.File:
+    """A new file with these attributes, but not complete."""
+    root = {**attributes, "complete": None}
+    root = {name: value for name, value in root.items() if value is not None}
+    return create(path, root.pop("format"), root.pop("format_version"), root)
+
+
 class _Target:
     """The result, laid out as the first piece is."""
 
-    def __init__(self, path: Path, first: _Source, attributes: Mapping[str, object]) -> None:
-        root = {**first.file.attrs, **attributes, "complete": None}
-        root = {name: value for name, value in root.items() if value is not None}
+    def __init__(self, file: h5py.File, first: _Source) -> None:
         self.rows = 0
         self._end = 0
-        self._first = first.path
+        self._file, self._first = file, first.path
         self._like = _shapes(first)
-        self._file = create(path, root.pop("format"), root.pop("format_version"), root)
         self._columns = {
-            name: Column(self._file, name, dtype, *tail)
-            for name, (dtype, *tail) in self._like.items()
+            name: Column(file, name, dtype, *tail) for name, (dtype, *tail) in self._like.items()
         }
         if first.per_token:
             self._columns["token/offset"].append(np.zeros(1, dtype="i8"))
-        if layout.is_prediction(first.file):
-            names = first.dataset("prediction/class")[:]
-            self._file.create_dataset("prediction/class", data=names, dtype=TEXT)
+        if first.classes is not None:
+            file.create_dataset("prediction/class", data=first.classes, dtype=TEXT)
 
     def append(self, source: _Source, piece: Piece) -> None:
         """Append the rows of a piece, dataset by dataset."""
@@ -227,10 +240,6 @@ class _Target:
         self._file.create_dataset("contig/name", data=names, dtype=TEXT)
         self._file.create_dataset("contig/length", data=np.array(contigs.lengths, dtype="i8"))
         self._file.attrs["complete"] = True
-
-    def close(self) -> None:
-        """Close the file, complete or not."""
-        self._file.close()
 
 
 def _shapes(source: _Source) -> dict[str, tuple]:

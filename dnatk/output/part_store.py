@@ -88,15 +88,14 @@ class PartStore:
         try:
             if rank == 0:
                 self._begin(json.loads(json.dumps(dict(run))), resume, force)
-            self.run = json.loads((self.directory / _RUN).read_text("utf-8"))
+            self.run = self._begun()
             self._open_lines()
             self._read()
-        except OSError as error:
+        except BaseException as error:
+            self._give_up()
+            if not isinstance(error, OSError):
+                raise
             raise OutputError(f"cannot be written: {reason(error)}", path=self.directory) from error
-        except ValueError:
-            raise OutputError(
-                f"its {_RUN} is damaged", path=self.directory, hint="--force starts afresh"
-            ) from None
 
     def path(self, number: int, suffix: str) -> Path:
         """Where a part's file lies."""
@@ -144,10 +143,10 @@ class PartStore:
         """Let another process go on; a directory without a part is removed."""
         if self._lines is None:
             return
+        if not self.made and self._rank == 0:
+            self.remove()  # before another process may begin
         self._lines.close()
         self._lines = None
-        if not self.made and self._rank == 0:
-            self.remove()
 
     def remove(self) -> None:
         """Remove the directory; what a run did not put there stays, and then so does it."""
@@ -155,26 +154,47 @@ class PartStore:
 
     def _begin(self, run: dict, resume: bool, force: bool) -> None:
         there = self.directory / _RUN
+        if self.directory.exists() and not self.directory.is_dir():
+            raise OutputError("is a file, no directory", path=self.directory)
+        self.directory.mkdir(exist_ok=True)
+        self._lock()  # nobody's work is thrown away, and nobody else begins
         if there.exists() and not (resume or force):
             raise OutputError(
                 "holds a run that was cut off",
                 path=self.directory,
                 hint="--resume goes on, --force starts afresh",
             )
-        if self.directory.exists():
-            self._lock()  # nobody's work is thrown away
-            if force or not there.exists():
-                self._lines.close()
-                remove(self.directory)
+        if force or not there.exists():
+            self._lines.truncate(0)
+            _clear(self.directory, but=Path(self._lines.name))
         if there.exists():
-            self._same(json.loads(there.read_text("utf-8")), run)
+            self._same(self._begun(), run)
             return
-        self.directory.mkdir(exist_ok=True)
         new = self.directory / f"{_RUN}.new"
         new.write_text(json.dumps(run, indent=1) + "\n", "utf-8")
         _synced(new)
         new.replace(there)
         _sync_directory(self.directory)
+
+    def _give_up(self) -> None:
+        """Nothing is done here: others need not wait until this is collected."""
+        if self._lines is None or self._lines.closed:
+            return
+        if self._rank == 0 and not (self.directory / _RUN).exists():
+            self.remove()
+        self._lines.close()
+
+    def _begun(self) -> dict:
+        """What the run is, as it was begun."""
+        try:
+            run = json.loads((self.directory / _RUN).read_bytes())
+        except ValueError:
+            run = None
+        if not isinstance(run, dict) or not run:
+            raise OutputError(
+                f"its {_RUN} is damaged", path=self.directory, hint="--force starts afresh"
+            )
+        return run
 
     def _same(self, before: dict, now: dict) -> None:
         for key in dict.fromkeys([*before, *now]):
@@ -206,12 +226,13 @@ class PartStore:
     def _read(self, check: bool = True) -> None:
         for path in sorted(self.directory.glob("parts-*.jsonl")):
             for line in path.read_bytes().split(b"\n")[:-1]:
-                with contextlib.suppress(ValueError, KeyError, TypeError):
+                # A line of anything else is as good as none.
+                with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
                     told = json.loads(line)
-                    number = int(told.pop("part"))
-                    files = {suffix: tuple(facts) for suffix, facts in told.pop("files").items()}
-                    unscored = {int(status): n for status, n in told.pop("unscored").items()}
-                    self.made[number] = Made(files=files, unscored=unscored, **told)
+                    files = {suffix: tuple(facts) for suffix, facts in told["files"].items()}
+                    unscored = {int(status): int(n) for status, n in told["unscored"].items()}
+                    made = Made(int(told["rows"]), unscored, str(told["digest"]), files)
+                    self.made[int(told["part"])] = made
         for number in sorted(self.made) if check else ():
             if any(
                 _facts(self.path(number, suffix)) != facts
@@ -226,13 +247,32 @@ def directory_of(output: Path) -> Path:
     return output.with_name(output.name + ".partial")
 
 
+def unfinished(output: Path) -> bool:
+    """Whether a run at ``output`` was begun and not ended; what one that has ended left is removed.
+
+    So a kill while the directory is removed does not cost the work.
+    """
+    directory = directory_of(output)
+    if (directory / _RUN).exists():
+        return True
+    if directory.is_dir():
+        remove(directory)
+    return False
+
+
 def remove(directory: Path) -> None:
     """Remove a directory of parts, and what else a run put there."""
     with contextlib.suppress(OSError):
-        for path in directory.iterdir():
-            if _FILE.fullmatch(path.name):
-                path.unlink()
+        _clear(directory)
         directory.rmdir()
+
+
+def _clear(directory: Path, but: Path | None = None) -> None:
+    # What says that there is a run goes first: parts without it are no run's.
+    (directory / _RUN).unlink(missing_ok=True)
+    for path in directory.iterdir():
+        if _FILE.fullmatch(path.name) and path != but:
+            path.unlink()
 
 
 def _facts(path: Path) -> tuple[int, str] | None:
