@@ -48,6 +48,12 @@ class EmbedOptions:
     def tiling(self, model: Model) -> Tiling:
         """Window and stride for a model, checked against what it can take."""
         window = model.max_window if self.window is None else self.window
+        if not model.tokens.aligned and (self.rc, self.pool) == ("average", "none"):
+            raise InputError(
+                "--rc average with --pool none: with this model's tokenizer the two strands have "
+                "different tokens",
+                hint="pool them, or leave --rc away",
+            )
         if not model.k:
             # Where a text's tokens begin depends on the text: windows share none of them.
             if self.stride not in (None, window):

@@ -182,5 +182,6 @@ def _to_host(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    # torch's CPU allocator says it in words only.
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    # torch's CPU allocator and cuBLAS say it in words only.
+    words = "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED"
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

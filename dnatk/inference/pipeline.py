@@ -123,6 +123,8 @@ class WriteBehind:
             try:
                 entry = self._queue.get(timeout=1.0)
             except Empty:
+                if self._dropped:  # and nobody waits any more, after an interrupt
+                    return
                 continue
             if entry is None:
                 return

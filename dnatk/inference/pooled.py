@@ -23,7 +23,8 @@ class Pooled:
         width: D.
         dtype: of every token's vector, "float16" or "float32"; sums are fp32 in any case.
 
-    Where the other strand was run too, its tokens are turned round and averaged in first.
+    Where the other strand was run too, its tokens are turned round and averaged in first; where
+    these are other tokens (of text), each strand is pooled and then the two are averaged.
     """
 
     def __init__(self, tokens: Tokens, pool: str, width: int, dtype: str = "float32") -> None:
@@ -33,14 +34,30 @@ class Pooled:
     def compute(self, strands: list[Strand], hidden: list[torch.Tensor]) -> list[torch.Tensor]:
         """[(S, D) fp32 that each tile adds to its row], or [(T, D), whether all are finite]."""
         hidden_TD, lengths = hidden[0], strands[0].lengths
+        if len(strands) > 1 and not self._tokens.aligned:
+            return [self._averaged(strands, hidden)]
         if len(strands) > 1:
             twin_T = to_device(torch.from_numpy(turned(lengths, self._tokens)), hidden_TD.device)
             hidden_TD = (hidden_TD.float() + hidden[1].float()[twin_T]) / 2
         if self.pool == "none":
             stored_TD = hidden_TD.to(self._dtype)
             return [stored_TD, torch.isfinite(stored_TD).all()]
-        kept_T = to_device(torch.from_numpy(strands[0].kept_T), hidden_TD.device)
-        return [pool_tiles(hidden_TD, lengths, kept_T, self.pool)]
+        return [self._pooled(strands[0], hidden_TD)]
+
+    def _pooled(self, strand: Strand, hidden_TD: torch.Tensor) -> torch.Tensor:
+        kept_T = to_device(torch.from_numpy(strand.kept_T), hidden_TD.device)
+        return pool_tiles(hidden_TD, strand.lengths, kept_T, self.pool)
+
+    def _averaged(self, strands: list[Strand], hidden: list[torch.Tensor]) -> torch.Tensor:
+        """(S, D): sums of as many tokens as the first strand has, as :func:`pool_tiles` gives."""
+        one_SD, two_SD = (self._pooled(*pair) for pair in zip(strands, hidden, strict=True))
+        if self.pool == "mean":
+            one_S, two_S = (
+                to_device(torch.tensor([_n_kept(t, self._tokens) for t in s.tiles]), one_SD.device)
+                for s in strands
+            )
+            two_SD = two_SD * (one_S / two_S.clamp(min=1))[:, None]
+        return (one_SD + two_SD) / 2
 
     def results(self, strands: list[Strand], arrays: list[np.ndarray]) -> list[np.ndarray]:
         """What each tile adds to its row: (D,) pooled, or the (n, D) tokens that it owns."""
@@ -60,7 +77,7 @@ class Pooled:
         if self.pool == "none":
             row.pieces.append(result)
             return
-        kept = int(np.count_nonzero(tile.kept(self._tokens)))
+        kept = _n_kept(tile, self._tokens)
         if not kept:
             return
         if self.pool == "cls":
@@ -82,6 +99,10 @@ class Pooled:
     def no_tokens(self) -> np.ndarray:
         """(0, D): the tokens of a row that has none."""
         return np.empty((0, self.width), dtype=np.float32)
+
+
+def _n_kept(tile: Tile, tokens: Tokens) -> int:
+    return int(np.count_nonzero(tile.kept(tokens)))
 
 
 def not_finite(row: Row) -> ModelError:

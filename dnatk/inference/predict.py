@@ -105,8 +105,7 @@ def predict(
             precision=options.precision,
             trust_remote_code=options.trust_remote_code,
         )
-        contigs = {} if sequences is None else sequences.lengths
-        job = Job(scorer, options, fit, work, sequences, table, form, sharing, contigs)
+        job = Job(scorer, options, fit, work, sequences, table, form, sharing)
         head = partial(_head, table, task, options, source, located)
         outputs = Outputs(None if table_path else output, table_path, h5_path, head)
         return job.run(

@@ -57,6 +57,7 @@ class Work:
         total: how many, where that is known.
 
     Attributes:
+        contigs: records that were met, with their lengths: of this and other processes' parts.
         first: the first region; of a record, all of it.
         again: whether they can be read more than once.
     """
@@ -67,13 +68,17 @@ class Work:
         head = next(items)  # the readers refuse a file without any
         self.kind, self._length, self.total = kind, length, total
         self._source, self._opened = source, chain([head], items)
+        self.contigs: dict[str, int] = {}
         self.again = Path(source).is_file()  # "-", or a pipe with a name, can be read once
         self.first = head if kind == "bed" else Region(head[0], 0, len(head[1]))
 
     def items(self) -> Iterator[Region] | Iterator[tuple[str, np.ndarray]]:
         """Them all; a file is opened again but for the first time."""
         opened, self._opened = self._opened, None
-        return opened or open_regions_or_sequences(self._source)[1]
+        for item in opened or open_regions_or_sequences(self._source)[1]:
+            if self.kind == "fasta":
+                self.contigs[item[0]] = len(item[1])
+            yield item
 
     def bases(self, item) -> int:
         """Of one, as the model reads it."""
@@ -97,7 +102,11 @@ class Job:
     table: Table
     form: str
     sharing: Sharing
-    contigs: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def contigs(self) -> dict[str, int]:
+        """With their lengths; those of sequences as they are met."""
+        return self.work.contigs if self.genome is None else self.genome.lengths
 
     @property
     def facts(self) -> dict[str, object]:
@@ -180,7 +189,7 @@ class Job:
         numbers = numbered(self.work.items(), size, self.work.bases)
         mine = (pair for pair in numbers if share.has(pair[0]))
         if self.genome is None:
-            return record_rows(mine, self.scorer, self.fit, self.options, self.contigs)
+            return record_rows(mine, self.scorer, self.fit, self.options)
         return region_rows(mine, self.genome, self.scorer, self.fit, self.options)
 
     def _open_h5(self, command: str) -> Callable[[Path], PredictionWriter]:

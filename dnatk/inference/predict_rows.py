@@ -27,11 +27,9 @@ def record_rows(
     scorer: Scorer,
     fit: Fit,
     options: PredictOptions,
-    contigs: dict[str, int],
 ) -> Iterator[Tile]:
-    """The tiles of each record, numbered with its part; ``contigs`` gets each one's length."""
+    """The tiles of each record, numbered with its part."""
     for part, (name, bases) in records:
-        contigs[name] = len(bases)
         windows = record_windows(bases, fit)
         if options.combine == "tiles" and len(bases) > fit.length:
             for start, piece in windows:

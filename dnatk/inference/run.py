@@ -160,17 +160,28 @@ def run(
         on_rows(len(rows))
 
     try:
-        with closing(read_ahead(engine.batches(tiles, before))) as ahead, WriteBehind(write) as out:
-            for batch in ahead:
-                out.put(engine.launch(batch))
-    except BrokenPipeError:
+        try:
+            tiles = closing(read_ahead(engine.batches(tiles, before)))
+            with tiles as ahead, WriteBehind(write) as out:
+                for batch in ahead:
+                    out.put(engine.launch(batch))
+        finally:
+            sink.close()
+    except Exception as error:
+        _refuse(error, None if store is None else store.output)
         raise
-    except OSError as error:
-        where = None if store is None else store.output
-        raise OutputError(f"cannot be written: {reason(error)}", path=where) from error
-    finally:
-        sink.close()
     return whole
+
+
+def _refuse(error: Exception, path: Path | None) -> None:
+    """Raise an :class:`OutputError` where the system could not write."""
+    # h5py knows some of the system's errors by their number in its text alone.
+    system = isinstance(error, OSError) or (
+        isinstance(error, RuntimeError) and "errno = " in str(error)
+    )
+    if system and not isinstance(error, BrokenPipeError):
+        where = getattr(error, "filename", None) or path
+        raise OutputError(f"cannot be written: {reason(error)}", path=where) from error
 
 
 @contextmanager
@@ -192,13 +203,15 @@ def opened_store(
         if store is not None:
             store.remove()
         raise
-    except BaseException:
+    except BaseException as error:
         if store is not None and store.made and store.directory.exists() and ranks.rank == 0:
             log.warning(
                 "%d rows are kept in %s: the same command with --resume goes on",
                 store.rows(),
                 store.directory,
             )
+        if isinstance(error, Exception):  # of the merge, too
+            _refuse(error, output)
         raise
     finally:
         if store is not None:

@@ -111,7 +111,9 @@ def region_tiles(
             continue
         for number, ((start, end), (low, high)) in enumerate(zip(tiles, owned, strict=True), 1):
             ids = tokens.encode(bases[start:end])
-            yield Tile(row, ids, low, min(high, len(ids)), last=number == len(tiles))
+            if not tokens.aligned:  # windows of text do not overlap: each has its own tokens
+                low, high = 0, len(ids)
+            yield Tile(row, ids, low, high, last=number == len(tiles))
 
 
 def _oriented_bases(region: Region, genome: Genome, on_error: str) -> tuple[np.ndarray, Status]:

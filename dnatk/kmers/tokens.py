@@ -15,7 +15,10 @@ class Tokens(Protocol):
 
     Attributes:
         prefix, suffix: ids of the special tokens round every sequence.
+        aligned: whether the other strand has the same tokens, turned round.
     """
+
+    aligned: bool
 
     prefix: np.ndarray
     suffix: np.ndarray
@@ -35,6 +38,7 @@ class KmerTokens:
 
     prefix = np.array([CLS])
     suffix = np.array([SEP])
+    aligned = True
 
     def __init__(self, k: int, stride: int = 1) -> None:
         self.k, self.stride, self._vocabulary = k, stride, Vocabulary(k)

@@ -47,6 +47,8 @@ def packed_attention(
     Returns:
         (T, H, E).
     """
+    if not len(query_THE):
+        return value_THE
     on_cpu = query_THE.device.type == "cpu"
     if _has_varlen(query_THE) and not dropout:
         return _varlen(query_THE, key_THE, value_THE, lengths, scaling)
@@ -66,6 +68,8 @@ def packed_attention(
 def _slices(lengths: Sequence[int], heads: int) -> Iterator[tuple[slice, int, int]]:
     """(tokens, sequences, length) of each product; ``heads`` bounds its scores, 0: no bound."""
     for start, count, length in equal_runs(lengths):
+        if not length:
+            continue
         most = max(1, _CPU_SCORES // (heads * length * length)) if heads else count
         for at in range(0, count, most):
             n = min(most, count - at)

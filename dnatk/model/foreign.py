@@ -10,21 +10,23 @@ Shapes: T tokens packed, S sequences, L tokens of the longest one, D hidden.
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from dnatk.errors import InputError, ModelError, first_line
 from dnatk.kmers import reverse_complement
-from dnatk.model.loading import SHIPPED, shipped_models
+from dnatk.model.checked import check, read_json, whole
+from dnatk.model.loading import model_directory
 
 _PROBE = "ACGTTGCAAGCTTCGATCCGGATA"
+_LAYER = re.compile(r"\b(?:layers?|h|blocks?)\.(\d+)\.")
+_LENGTH = whole(3, 1 << 100)  # transformers' "unlimited" is 1e30
 
 
 class TextTokens:
@@ -44,6 +46,8 @@ class TextTokens:
             )
         self.prefix = np.array(ids[: inner[0]], dtype=np.int64)
         self.suffix = np.array(ids[inner[-1] + 1 :], dtype=np.int64)
+        # A token for each base: the other strand has the same ones, turned round.
+        self.aligned = len(inner) == len(_PROBE)
         self._invalid = np.array([i for i in tokenizer.all_special_ids if i is not None])
 
     def encode(self, bases: np.ndarray) -> np.ndarray:
@@ -146,8 +150,9 @@ def load_foreign(
             "--trust-remote-code needs --revision SHA",
             hint="code from a hub may change; a commit cannot",
         )
-    if Path(model).is_dir() and not (Path(model) / "config.json").exists():
-        raise ModelError("has no config.json", path=model)
+    on_disk = os.path.isdir(model)  # of a name that cannot be one, pathlib raises
+    if on_disk:
+        read_json(Path(model) / "config.json")
     quiet_transformers()
     options = {"trust_remote_code": trust_remote_code, "revision": revision or None}
     try:
@@ -155,29 +160,50 @@ def load_foreign(
         network, loading = AutoModel.from_pretrained(
             model, dtype=torch.float32, output_loading_info=True, **options
         )
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+    except Exception as error:  # whatever a config or weights that are damaged lead to
         raise ModelError(
-            f"cannot be loaded: {first_line(error)}",
+            f"cannot be loaded: {_said(error)[:400]}",
             path=str(model),
             hint=None
-            if Path(model).is_dir()
+            if on_disk
             else "without a network, give the directory of a model that was downloaded before",
         ) from None
-    missing = [name for name in loading["missing_keys"] if "pooler" not in name]
-    if missing:
-        raise ModelError(
-            f"lacks weights: {', '.join(sorted(missing)[:3])}",
-            path=str(model),
-            hint="they would stay random",
-        )
-    tokens = TextTokens(tokenizer, str(model))
+    _check_loaded(loading, getattr(network.config, "num_hidden_layers", 0), str(model))
     positions = getattr(network.config, "max_position_embeddings", None) or 1 << 20
-    longest = min(positions, tokenizer.model_max_length)
+    limits = {"model_max_length": tokenizer.model_max_length, "max_position_embeddings": positions}
+    check(limits, dict.fromkeys(limits, _LENGTH), Path(model))
+    longest = min(limits.values())
+    tokens = TextTokens(tokenizer, str(model))
     pad = tokenizer.pad_token_id
     trunk = ForeignTrunk(network, 0 if pad is None else pad)
     run_packed(trunk, tokens, longest, str(model))
     trunk.max_tokens = min(longest, positions - (trunk.first_position or 0))
     return trunk, tokens, trunk.max_tokens
+
+
+def _said(error: Exception) -> str:
+    """What transformers says, on one line."""
+    said = first_line(error)
+    if "ignore_mismatched_sizes" in said:  # and "the above report", which is not shown
+        return "its weights have other sizes than its config.json says"
+    # A field that is refused is named in a line that ends in a colon; the cause says why.
+    return f"{said} {first_line(error.__cause__)}" if said[-1:] == ":" and error.__cause__ else said
+
+
+def _check_loaded(loading: dict, n_layers: int, path: str) -> None:
+    """Raise :class:`ModelError` where weights and config.json are of two models."""
+    missing = [name for name in loading["missing_keys"] if "pooler" not in name]
+    if missing:
+        raise ModelError(
+            f"lacks weights: {', '.join(sorted(missing)[:3])}",
+            path=path,
+            hint="they would stay random",
+        )
+    numbers = [int(match[1]) for match in map(_LAYER.search, loading["unexpected_keys"]) if match]
+    if n_layers and max(numbers, default=0) >= n_layers:
+        raise ModelError(
+            f"has more layers than its config.json says (num_hidden_layers {n_layers})", path=path
+        )
 
 
 def state_sha256(model: nn.Module) -> str:
@@ -196,10 +222,10 @@ def state_sha256(model: nn.Module) -> str:
 
 def is_native(model: str | Path) -> bool:
     """Whether dnatk's own encoder runs ``model``: BERT's layout with a vocabulary of k-mers."""
-    directory = SHIPPED / str(model) if str(model) in shipped_models() else Path(model)
+    directory = model_directory(model)
     try:
-        config = json.loads((directory / "config.json").read_text())
+        config = read_json(directory / "config.json")
         last = (directory / "vocab.txt").read_text().split()[-1]
-    except (OSError, ValueError, IndexError):
+    except (ModelError, OSError, ValueError, IndexError):
         return False
     return config.get("model_type") == "bert" and set(last) <= set("ACGT")

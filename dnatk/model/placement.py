@@ -109,12 +109,15 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def prepare_cpu(threads: int | None) -> int:
-    """Use ``threads`` CPU threads in all (None: as many as this process may run on).
+    """Use ``threads`` CPU threads in all (None: its share of those this process may run on).
 
     The process also keeps the memory of tensors that are gone, for those to come: glibc hands
     large pieces back at once, and the kernel clears each page anew, up to 10 % of a forward.
     """
-    threads = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
+    if threads is None:
+        here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        # torchrun says how many processes share the machine.
+        threads = max(1, here // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
     torch.set_num_threads(threads)
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
