@@ -13,10 +13,26 @@ from torch import nn
 from torch.nn import functional as F
 
 from dnatk.errors import ModelError
+from dnatk.kmers.vocab import MAX_K
 from dnatk.model.attention import equal_runs
+from dnatk.model.checked import FLAG, one_of, whole
 from dnatk.model.pooling import pool_tiles
 
 HEAD_POOLS = ("mean", "max", "cls", "all", "positions")
+
+# What the fields of a HeadConfig in a file may be.
+HEAD_RULES = {
+    "hidden": whole(1),
+    "outputs": whole(1),
+    "pool": one_of(*HEAD_POOLS),
+    "dense": FLAG,
+    "per_base": FLAG,
+    "k": whole(1, MAX_K),
+    "kmer_stride": whole(1, MAX_K),
+    "tokens": whole(0),
+    "vocabulary": whole(0),
+    "counted": whole(0),
+}
 
 # What a token keeps for itself where positions are pooled.
 _CHANNELS = 8
@@ -62,6 +78,17 @@ class HeadConfig:
         if self.per_base:
             return self.hidden
         return self.hidden * len(self.pools) + self.tokens * _CHANNELS
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor of the head by its name in :class:`Head`."""
+        layers = {"out": (self.outputs, self.hidden if self.dense else self.width)}
+        if self.dense:
+            layers["dense"] = (self.hidden, self.width)
+        if self.tokens:
+            layers["narrow"] = (_CHANNELS, self.hidden)
+        table = {f"{name}.weight": shape for name, shape in layers.items()}
+        table |= {f"{name}.bias": shape[:1] for name, shape in layers.items()}
+        return table | ({"wide.weight": (self.vocabulary, self.outputs)} if self.vocabulary else {})
 
     def as_dict(self) -> dict:
         return asdict(self)

@@ -6,19 +6,47 @@ model.safetensors or pytorch_model.bin), without importing transformers.
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from dnatk.errors import InputError, ModelError, first_line
+from dnatk.errors import InputError, ModelError
 from dnatk.genome.fasta import sha256
 from dnatk.kmers import Vocabulary
+from dnatk.kmers.vocab import MAX_K
+from dnatk.model.checked import (
+    LINE,
+    POSITIVE,
+    check,
+    check_tensors,
+    check_version,
+    one_of,
+    read_json,
+    read_tensors,
+    shown,
+    whole,
+)
 from dnatk.model.encoder import Encoder, EncoderConfig
 from dnatk.model.tokenizer_files import FACTS_FILE, FORMAT_VERSION
 
 SHIPPED = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "dnatk-small"
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
+
+# What config.json may say; its tensors are compared with it before they are used.
+_CONFIG = {
+    "vocab_size": whole(1),
+    "hidden_size": whole(1),
+    "num_hidden_layers": whole(1, 1000),
+    "num_attention_heads": whole(1),
+    "intermediate_size": whole(1),
+    "max_position_embeddings": whole(3),  # [CLS], a k-mer, [SEP]
+    "type_vocab_size": whole(1),
+    "layer_norm_eps": POSITIVE,
+    "hidden_act": LINE,
+    "position_embedding_type": one_of("absolute"),
+    "is_decoder": one_of(False),
+}
 
 
 @dataclass(frozen=True)
@@ -52,23 +80,29 @@ def shipped_models() -> list[str]:
     return sorted(p.parent.name for p in SHIPPED.glob("*/config.json"))
 
 
+def model_directory(model: str | Path) -> Path:
+    """Where ``model`` (a shipped name, or a directory) would lie."""
+    return SHIPPED / str(model) if str(model) in shipped_models() else Path(model)
+
+
 def read_model(model: str | Path = DEFAULT_MODEL) -> ModelInfo:
     """Find ``model`` (a shipped name, or a directory) and check that dnatk can run it.
 
     Raises:
         ModelError: no such model, a file is missing, another architecture or vocabulary.
     """
-    directory = SHIPPED / str(model) if str(model) in shipped_models() else Path(model)
-    if not directory.is_dir():
+    directory = model_directory(model)
+    if not os.path.isdir(directory):  # of a name that cannot be one, pathlib raises
         raise ModelError(
-            f"no model '{model}'",
+            f"no model {shown(str(model))}",
             hint=f"give a directory, or one of those installed: {', '.join(shipped_models())}",
         )
-    config = _read_json(directory / "config.json")
-    weights = next((p for n in WEIGHTS_FILES if (p := directory / n).exists()), None)
+    config = read_json(directory / "config.json")
+    weights = next((p for n in WEIGHTS_FILES if (p := directory / n).is_file()), None)
     if weights is None:
         raise ModelError(f"has no weights ({' or '.join(WEIGHTS_FILES)})", path=directory)
-    k, kmer_stride = _tokenization(directory, config)
+    sizes = _encoder_config(config, directory / "config.json")
+    k, kmer_stride = _tokenization(directory, sizes)
     return ModelInfo(
         name=str(model),
         directory=directory,
@@ -76,7 +110,7 @@ def read_model(model: str | Path = DEFAULT_MODEL) -> ModelInfo:
         sha256=sha256(weights),
         k=k,
         kmer_stride=kmer_stride,
-        config=_encoder_config(config, directory / "config.json"),
+        config=sizes,
     )
 
 
@@ -94,87 +128,53 @@ def load_encoder(
 
 def read_weights(info: ModelInfo) -> dict:
     """The encoder's tensors by BertModel's names (prefix "bert." removed), on the CPU."""
-    import torch
-
-    try:
-        if info.weights.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            tensors = load_file(info.weights)
-        else:
-            tensors = torch.load(info.weights, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ModelError(
-            f"cannot be read: {first_line(error)}", path=info.weights, hint="is the file cut short?"
-        ) from None
     # Checkpoints of TensorFlow's days call LayerNorm's weight and bias gamma and beta.
     named = {
         name.removeprefix("bert.")
         .replace("LayerNorm.gamma", "LayerNorm.weight")
         .replace("LayerNorm.beta", "LayerNorm.bias"): tensor
-        for name, tensor in tensors.items()
+        for name, tensor in read_tensors(info.weights).items()
     }
     expected = info.config.shapes()
-    for name, shape in expected.items():
-        if name not in named:
-            raise ModelError(f"has no tensor '{name}'", path=info.weights)
-        if tuple(named[name].shape) != shape:
-            raise ModelError(
-                f"'{name}' is {tuple(named[name].shape)}, config.json says {shape}",
-                path=info.weights,
-            )
+    check_tensors(named, expected, info.weights, "config.json", closed="encoder.layer.")
     return {name: named[name] for name in expected}
 
 
-def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise ModelError(f"has no {path.name}", path=path.parent) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise ModelError(f"cannot be read: {first_line(error)}", path=path) from None
-    if not isinstance(content, dict):
-        raise ModelError("is not a JSON object", path=path)
-    return content
-
-
-def _tokenization(directory: Path, config: dict) -> tuple[int, int]:
+def _tokenization(directory: Path, config: EncoderConfig) -> tuple[int, int]:
     """(k, k-mer stride): from dnatk.json, or from vocab.txt, which is checked in any case."""
-    facts = _read_json(directory / FACTS_FILE) if (directory / FACTS_FILE).exists() else {}
-    if facts.get("format_version", FORMAT_VERSION) > FORMAT_VERSION:
-        raise ModelError(
-            "was written by a newer dnatk", path=directory / FACTS_FILE, hint="update dnatk"
-        )
-    vocab = directory / "vocab.txt"
+    path, vocab = directory / FACTS_FILE, directory / "vocab.txt"
+    facts = read_json(path) if path.exists() else {}
+    check_version(facts, FORMAT_VERSION, path)
+    check(facts, {"k": whole(1, MAX_K)}, path)
     try:
         tokens = vocab.read_text().split("\n")
-    except (FileNotFoundError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError):
         raise ModelError("has no readable vocab.txt", path=directory) from None
     tokens = [token.rstrip("\r") for token in tokens]
     while tokens and not tokens[-1]:
         tokens.pop()
+    k = facts.get("k", len(tokens[-1]) if tokens else 0)
     try:
-        k = int(facts.get("k", len(tokens[-1]) if tokens else 0))
         vocabulary = Vocabulary(k)
-    except (InputError, ValueError):
+    except InputError:
         raise ModelError("is no k-mer vocabulary", path=vocab) from None
     vocabulary.check_tokens(tokens, str(vocab))
-    if config.get("vocab_size") != len(vocabulary):
+    if config.vocab_size != len(vocabulary):
         raise ModelError(
-            f"vocab_size is {config.get('vocab_size')}, vocab.txt has {len(vocabulary)}",
+            f"vocab_size is {config.vocab_size}, vocab.txt has {len(vocabulary)}",
             path=directory / "config.json",
         )
-    return k, int(facts.get("kmer_stride", 1))
+    check(facts, {"kmer_stride": whole(1, k)}, path)
+    return k, facts.get("kmer_stride", 1)
 
 
 def _encoder_config(config: dict, path: Path) -> EncoderConfig:
     if config.get("model_type") != "bert":
         raise ModelError(
-            f"model_type is '{config.get('model_type')}'; dnatk runs BERT-layout models", path=path
+            f"model_type is {shown(config.get('model_type'))}; dnatk runs BERT-layout models",
+            path=path,
         )
-    for key, wanted in (("position_embedding_type", "absolute"), ("is_decoder", False)):
-        if config.get(key, wanted) != wanted:
-            raise ModelError(f"{key} is {config[key]}; dnatk's encoder needs {wanted}", path=path)
+    check(config, _CONFIG, path)
     try:
         return EncoderConfig(
             vocab_size=config["vocab_size"],
@@ -189,3 +189,5 @@ def _encoder_config(config: dict, path: Path) -> EncoderConfig:
         )
     except KeyError as error:
         raise ModelError(f"has no {error.args[0]}", path=path) from None
+    except ModelError as error:
+        raise ModelError(error.message, path=path, hint=error.hint) from None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from dnatk.errors import ModelError
 from dnatk.kmers import KmerTokens, Tokens
-from dnatk.model.loading import SHIPPED, load_encoder, read_model, shipped_models
+from dnatk.model.checked import read_json
+from dnatk.model.loading import load_encoder, model_directory, read_model
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,10 @@ def find_model(model: str | Path) -> Model:
 
 def _is_foreign(model: str | Path) -> bool:
     """Whether a directory holds another architecture, or a BERT whose tokens are no k-mers."""
-    directory = SHIPPED / str(model) if str(model) in shipped_models() else Path(model)
+    directory = model_directory(model)
     try:
-        kind = json.loads((directory / "config.json").read_text()).get("model_type")
-    except (OSError, ValueError, AttributeError):
+        kind = read_json(directory / "config.json").get("model_type")
+    except ModelError:
         return False  # read_model says what is wrong
     if kind == "bert":
         return (directory / "tokenizer.json").exists() and not (directory / "vocab.txt").exists()

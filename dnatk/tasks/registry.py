@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dnatk.errors import ModelError
+from dnatk.model.checked import shown
 from dnatk.tasks.task import TASK_FILE, Task
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -38,9 +39,9 @@ def find_task(name: str | Path) -> Task:
     directory = Path(name)
     if str(name) in known and not (directory / TASK_FILE).exists():
         return Task.read(known[str(name)])
-    if directory.is_dir():
+    if os.path.isdir(directory):  # of a name that cannot be one, pathlib raises
         return Task.read(directory)
     close = difflib.get_close_matches(str(name), known, n=1)
     listed = ", ".join(sorted(known)) or "none is installed"
     hint = f"did you mean '{close[0]}'?" if close else f"give a directory, or one of: {listed}"
-    raise ModelError(f"no task '{name}'", hint=hint)
+    raise ModelError(f"no task {shown(str(name))}", hint=hint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import dataclass
 
@@ -10,14 +9,34 @@ import torch
 
 from dnatk.errors import ModelError, first_line
 from dnatk.kmers import KmerTokens, Tokens
+from dnatk.model.checked import (
+    POSITIVE,
+    check,
+    check_tensors,
+    one_of,
+    read_json,
+    read_tensors,
+    whole,
+)
 from dnatk.model.encoder import Encoder
 from dnatk.model.heads import Head, HeadConfig
 from dnatk.model.loading import read_model, read_weights
 from dnatk.model.placement import resolve_device, resolve_precision
-from dnatk.tasks.task import HEAD_FILE, Task
+from dnatk.tasks.task import HEAD_FILE, TASK_FILE, Task
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILE = "adapter_model.safetensors"
+
+# What peft's file may say; with other values of the last ones W + alpha / r * B A is not it.
+_ADAPTER = {
+    "r": whole(1),
+    "lora_alpha": POSITIVE,
+    "use_rslora": one_of(None, False),
+    "use_dora": one_of(None, False),
+    "fan_in_fan_out": one_of(None, False),
+    "rank_pattern": one_of(None, {}),
+    "alpha_pattern": one_of(None, {}),
+}
 
 
 @dataclass(frozen=True)
@@ -58,54 +77,52 @@ def load_scorer(
         if task.method == "lora":
             _merge(weights, task)
         encoder = Encoder(info.config, weights).to(device=place, dtype=dtype)
+        hidden = info.config.hidden
         tokens = KmerTokens(info.k, info.kmer_stride)
     else:
         encoder, tokens = _load_foreign(task)
-        encoder = encoder.to(device=place, dtype=dtype).eval()
-    head = Head(HeadConfig(**task.head))
-    try:
-        head.load_state_dict(_tensors(task, HEAD_FILE))
-    except RuntimeError as error:
+        encoder, hidden = encoder.to(device=place, dtype=dtype).eval(), encoder.hidden
+    if task.head["hidden"] != hidden:
         raise ModelError(
-            f"does not fit {task.directory / 'task.json'}: {str(error).splitlines()[-1].strip()}",
-            path=task.directory / HEAD_FILE,
-        ) from None
+            f"head.hidden is {task.head['hidden']}, the trunk has {hidden}",
+            path=task.directory / TASK_FILE,
+        )
+    head = _head(task)
     return Scorer(task, encoder, tokens, head.to(place).eval())
 
 
-def _tensors(task: Task, name: str) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    path = task.directory / name
-    try:
-        return {key: tensor.float() for key, tensor in load_file(path).items()}
-    except FileNotFoundError:
-        raise ModelError(f"has no {name}", path=task.directory) from None
-    except Exception as error:
-        raise ModelError(
-            f"cannot be read: {first_line(error)}", path=path, hint="is it cut short?"
-        ) from None
+def _head(task: Task) -> Head:
+    config, path = HeadConfig(**task.head), task.directory / HEAD_FILE
+    tensors = read_tensors(path)
+    check_tensors(tensors, config.shapes(), path, TASK_FILE)
+    head = Head(config)
+    head.load_state_dict(tensors)
+    return head
 
 
 def _merge(weights: dict[str, torch.Tensor], task: Task) -> None:
     """Add a LoRA adapter in peft's format to the trunk's weights: W + alpha / r * B A."""
-    adapter = _tensors(task, ADAPTER_FILE)
+    path, config_path = task.directory / ADAPTER_FILE, task.directory / ADAPTER_CONFIG
+    adapter, config = read_tensors(path), read_json(config_path)
+    check(config, _ADAPTER, config_path)
     try:
-        config = json.loads((task.directory / ADAPTER_CONFIG).read_text())
-        scale = config["lora_alpha"] / config["r"]
-    except FileNotFoundError:
-        raise ModelError(f"has no {ADAPTER_CONFIG}", path=task.directory) from None
-    except (json.JSONDecodeError, KeyError, ZeroDivisionError) as error:
-        raise ModelError(f"cannot be read: {error}", path=task.directory / ADAPTER_CONFIG) from None
-    prefix = "base_model.model."
-    for name, a_RD in adapter.items():
-        if not name.endswith(".lora_A.weight"):
-            continue
-        stem = name.removesuffix(".lora_A.weight")
-        target = f"{stem.removeprefix(prefix)}.weight"
-        b_OR = adapter.get(f"{stem}.lora_B.weight")
-        if target not in weights or b_OR is None:
+        rank, scale = config["r"], config["lora_alpha"] / config["r"]
+    except KeyError as error:
+        raise ModelError(f"has no {error.args[0]}", path=config_path) from None
+    end, shapes, targets = ".lora_A.weight", {}, {}
+    for stem in [name.removesuffix(end) for name in adapter if name.endswith(end)]:
+        target = f"{stem.removeprefix('base_model.model.')}.weight"
+        if target not in weights or weights[target].ndim != 2:
             raise ModelError(f"'{stem}' fits nothing in the trunk", path=task.directory)
+        outputs, inputs = weights[target].shape
+        a, b = f"{stem}{end}", f"{stem}.lora_B.weight"
+        shapes |= {a: (rank, inputs), b: (outputs, rank)}
+        targets[target] = a, b
+    if not targets:
+        raise ModelError("holds no adapter", path=path)
+    check_tensors(adapter, shapes, path, f"{ADAPTER_CONFIG} or the trunk")
+    for target, (a, b) in targets.items():
+        a_RD, b_OR = adapter[a].float(), adapter[b].float()
         weights[target] = weights[target].float() + scale * (b_OR @ a_RD)
 
 
@@ -121,9 +138,16 @@ def _load_foreign(task: Task):
     if task.method == "lora":
         from peft import PeftModel
 
-        with warnings.catch_warnings():
-            # peft still asks transformers for an attribute by its old name.
-            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
-            adapted = PeftModel.from_pretrained(trunk.model, task.directory)
+        try:
+            with warnings.catch_warnings():
+                # peft still asks transformers for an attribute by its old name.
+                warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
+                # It only warns of an adapter that is not there, and runs the trunk without.
+                warnings.filterwarnings("error", message=".*missing adapter keys")
+                adapted = PeftModel.from_pretrained(trunk.model, task.directory)
+        except Exception as error:  # whatever peft makes of damaged files
+            raise ModelError(
+                f"its adapter cannot be loaded: {first_line(error)}", path=task.directory
+            ) from None
         trunk.model = adapted.merge_and_unload()
     return trunk, tokens

@@ -21,8 +21,23 @@ import numpy as np
 
 from dnatk import __version__
 from dnatk.errors import InputError, ModelError
-from dnatk.labelled.dataset import LabelSpace
-from dnatk.model.heads import HeadConfig
+from dnatk.kmers.vocab import MAX_K
+from dnatk.labelled.dataset import KINDS, LabelSpace
+from dnatk.model.checked import (
+    FLAG,
+    LINE,
+    NUMBER,
+    OBJECT,
+    POSITIVE,
+    TEXT,
+    check,
+    check_version,
+    list_of,
+    one_of,
+    read_json,
+    whole,
+)
+from dnatk.model.heads import HEAD_RULES, HeadConfig
 from dnatk.model.loading import shipped_models
 
 TASK_FILE = "task.json"
@@ -31,6 +46,38 @@ TRUNK_DIRECTORY = "trunk"
 FORMAT = "dnatk-task"
 FORMAT_VERSION = 1
 METHODS = ("full", "lora", "probe")
+
+# What task.json may say.
+_TRUNK = {
+    "name": LINE,
+    "sha256": LINE,
+    "native": FLAG,
+    "k": whole(0, MAX_K),
+    "kmer_stride": whole(0, MAX_K),
+    "revision": LINE,
+    "remote_code": FLAG,
+}
+_TASK = {
+    "name": LINE,
+    "kind": one_of(*KINDS),
+    "classes": list_of(TEXT),
+    "class_names": list_of(TEXT),
+    "method": one_of(*METHODS),
+    "trunk": OBJECT,
+    "head": OBJECT,
+    "length": whole(1),
+    "fit": LINE,
+    "combine": one_of("mean", "max", "tiles"),
+    "rc": one_of("none", "average"),
+    "stranded": FLAG,
+    "temperature": POSITIVE,
+    "thresholds": list_of(NUMBER),
+    "target_mean": list_of(NUMBER),
+    "target_scale": list_of(NUMBER),
+    "description": TEXT,
+    "metrics": OBJECT,
+    "details": OBJECT,
+}
 
 
 @dataclass(frozen=True)
@@ -136,20 +183,19 @@ class Task:
             ModelError: no task, an unfinished one, or one of a newer dnatk.
         """
         path = directory / TASK_FILE
-        try:
-            content = json.loads(path.read_text())
-        except FileNotFoundError:
+        if not path.exists():
             raise ModelError(
                 f"is no task: it has no {TASK_FILE}",
                 path=directory,
                 hint="was its training interrupted? run dnatk finetune again",
-            ) from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ModelError(f"cannot be read: {error}", path=path) from None
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            )
+        content = read_json(path, what="task file of dnatk")
+        if content.get("format") != FORMAT:
             raise ModelError("is no task file of dnatk", path=path)
-        if content.get("format_version", 0) > FORMAT_VERSION:
-            raise ModelError("was written by a newer dnatk", path=path, hint="update dnatk")
+        check_version(content, FORMAT_VERSION, path)
+        check(content, _TASK, path)
+        check(content.get("trunk", {}), _TRUNK, path, "trunk.")
+        check(content.get("head", {}), HEAD_RULES, path, "head.")
         try:
             known = {k: content[k] for k in cls.__dataclass_fields__ if k in content}
             known["trunk"] = TrunkReference(**known["trunk"])
@@ -162,19 +208,26 @@ class Task:
         return task
 
     def _check(self) -> None:
-        """Raise InputError or TypeError for values that make no sense: files are edited by hand."""
-        _ = self.space, self.shown, HeadConfig(**self.head)
-        numbers = (*self.thresholds, *self.target_mean, *self.target_scale)
-        _ = sum(numbers, self.length + self.temperature)
-        if self.length < 1 or self.temperature <= 0:
-            raise InputError("length and temperature must be above 0")
+        """Raise InputError or TypeError for values that do not go together."""
+        head, n = HeadConfig(**self.head), self.space.n_outputs
+        kmers = (self.trunk.k or 1, self.trunk.kmer_stride or 1)
+        scales = {len(self.target_mean), len(self.target_scale)}
+        for together, what in (
+            (self.shown.n_outputs == head.outputs == n, "classes, class_names and head.outputs"),
+            (self.kind != "multilabel" or len(self.thresholds) in (0, n), "classes and thresholds"),
+            (self.kind != "regression" or scales == {n}, "classes, target_mean and target_scale"),
+            (head.per_base == (self.kind == "per-base"), "kind and head.per_base"),
+            (not head.per_base or (head.k, head.kmer_stride) == kmers, "k-mers of trunk and head"),
+        ):
+            if not together:
+                raise InputError(f"{what} do not go together")
 
     def sha256(self) -> str:
         """Hexadecimal sha256 over everything that decides what the task says."""
         digest = hashlib.sha256()
         for name in (TASK_FILE, HEAD_FILE, "adapter_model.safetensors"):
             path = self.directory / name
-            digest.update(path.read_bytes() if path.exists() else b"")
+            digest.update(path.read_bytes() if path.is_file() else b"")
         return digest.hexdigest()
 
     def trunk_directory(self) -> str:
