@@ -237,3 +237,13 @@ def test_layers_outside_the_model_are_refused(tiny_model):
     for layer in (3, -4):
         with pytest.raises(ModelError, match="the model has 2"):
             encoder(*packed(["ACGTACGT"]), layer=layer)
+
+
+def test_a_moved_encoder_uses_its_own_weights(tiny_model, sequences):
+    ids, positions, lengths = packed(sequences)
+    exact = load_encoder(tiny_model, device="cpu", precision="fp32")
+    wanted = exact(ids, positions, lengths)
+    rough = exact.to(torch.bfloat16)(ids, positions, lengths)
+    fresh = load_encoder(tiny_model, device="cpu", precision="bf16")(ids, positions, lengths)
+    assert torch.equal(rough, fresh)
+    assert not torch.equal(rough.float(), wanted)

@@ -96,8 +96,6 @@ class Killed:
 
     def finished(self) -> bool:
         """Whether the files have their names and the run is over."""
-        if self.kind.startswith("predict") and self.directory.exists():
-            return False
         there = all((self.cwd / name).exists() for name in OUTPUTS[self.kind])
         return there and not (self.directory / "run.json").exists()
 

@@ -13,6 +13,7 @@ from dnatk.errors import ModelError
 from dnatk.model import placement
 from dnatk.model.placement import (
     native_bf16,
+    packed_weight,
     prepare_cpu,
     quick_products,
     resolve_device,
@@ -266,3 +267,22 @@ def test_pinned_copies_are_what_was_given(dtype):
         assert torch.equal(copy.cpu(), each)
     for empty in (torch.empty(0, dtype=dtype), torch.empty(0, 3, dtype=dtype)):
         assert to_device(empty, device).shape == empty.shape
+
+
+def test_a_packed_weight_gives_what_linear_gives():
+    torch.manual_seed(0)
+    weight, bias = torch.randn(48, 32).bfloat16(), torch.randn(48).bfloat16()
+    packed = packed_weight(weight)
+    if packed is None:
+        pytest.skip("this torch cannot pack weights for this CPU")
+    for n in (1, 7, 512):
+        x = torch.randn(n, 32).bfloat16()
+        found = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+        wanted = torch.nn.functional.linear(x.double(), weight.double(), bias.double())
+        assert (found - wanted).norm() < 5e-3 * wanted.norm()
+
+
+def test_only_bf16_on_a_cpu_is_packed(monkeypatch):
+    assert packed_weight(torch.ones(4, 4)) is None
+    monkeypatch.setattr("dnatk.model.placement._can_pack", lambda: False)
+    assert packed_weight(torch.ones(4, 4).bfloat16()) is None

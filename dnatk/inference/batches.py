@@ -143,27 +143,29 @@ def batches(
     both_strands: bool = False,
     longest: int | None = None,
     made: Mapping[int, str] | None = None,
+    contigs: Mapping[str, int] | None = None,
 ) -> Iterator[Batch]:
     """Tiles of one part after another in batches of at most ``budget`` tokens (one tile fits).
 
     Args:
         both_strands: pack the other strand too.
         longest: tokens of a sequence that the model takes, specials too.
+        contigs: their lengths, which count as input too.
         made: the parts that were made before, and their digests: for each a batch that says so.
 
     Raises:
         InputError: a tile is too long, or a part that was made before is not what it was.
     """
-    made = made or {}
+    made, contigs = made or {}, contigs or {}
     seen = set()
     specials = len(tokens.prefix) + len(tokens.suffix)
     for part, group in groupby(tiles, key=lambda tile: tile.row.part):
         if part in made:
             seen.add(part)
-            _check(group, made[part])
+            _check(group, made[part], contigs)
             yield Batch(part, [], [], digest=made[part], made=True)
             continue
-        digest = _Digest()
+        digest = _Digest(contigs)
         held: list[Tile] = []
         size = 0
         for tile in group:
@@ -209,14 +211,16 @@ def _too_long(region: Region, n: int, longest: int) -> InputError:
 class _Digest:
     """Of what a part is made from: its rows' places, names and columns, and their tokens."""
 
-    def __init__(self) -> None:
+    def __init__(self, contigs: Mapping[str, int]) -> None:
+        self._contigs = contigs
         self._hash = hashlib.blake2b(digest_size=16)
         self._row: Row | None = None
 
     def add(self, tile: Tile) -> None:
         if tile.row is not self._row:
             self._row, region = tile.row, tile.row.region
-            told = (region.contig, region.start, region.end, region.strand, region.name,
+            length = self._contigs.get(region.contig)
+            told = (length, region.contig, region.start, region.end, region.strand, region.name,
                     region.fields, int(tile.row.status))  # fmt: skip
             self._hash.update(repr(told).encode("utf-8", "surrogateescape"))
         self._hash.update(b"%d %d;" % (tile.low, tile.high))
@@ -226,8 +230,8 @@ class _Digest:
         return self._hash.hexdigest()
 
 
-def _check(tiles: Iterable[Tile], wanted: str) -> None:
-    digest = _Digest()
+def _check(tiles: Iterable[Tile], wanted: str, contigs: Mapping[str, int]) -> None:
+    digest = _Digest(contigs)
     first = last = None
     for tile in tiles:
         digest.add(tile)

@@ -121,7 +121,7 @@ def embed(
             mine = (pair for pair in numbers if share.has(pair[0]))
             sink = EmbedSink(store, source.contigs, facts, pooled, options)
             with _Told(progress or NullProgress(), total, source.unit, tally) as told:
-                run(engine, source.tiles(mine), sink, store, share, told.advance)
+                run(engine, source.tiles(mine), sink, store, share, source.contigs, told.advance)
             ranks.wait()
             if ranks.rank:
                 return None

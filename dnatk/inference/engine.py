@@ -90,9 +90,12 @@ class Engine:
         self._most: int | None = None
 
     def batches(
-        self, tiles: Iterable[Tile], made: Mapping[int, str] | None = None
+        self,
+        tiles: Iterable[Tile],
+        made: Mapping[int, str] | None = None,
+        contigs: Mapping[str, int] | None = None,
     ) -> Iterator[Batch]:
-        """Tiles packed for :meth:`launch`; ``made`` as of :func:`batches`."""
+        """Tiles packed for :meth:`launch`; ``made`` and ``contigs`` as of :func:`batches`."""
         budget = max(1, self.batch_tokens // (2 if self._both else 1))
         return batches(
             tiles,
@@ -101,6 +104,7 @@ class Engine:
             both_strands=self._both,
             longest=self._encoder.max_tokens,
             made=made,
+            contigs=contigs,
         )
 
     @torch.inference_mode()

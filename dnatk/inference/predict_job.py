@@ -131,8 +131,6 @@ class Job:
     ) -> PredictSummary | None:
         """Predict into ``outputs``; None for processes other than the first."""
         facts, scorer, ranks = self.facts, self.scorer, self.sharing.ranks
-        if resume and (rows := outputs.finished(facts)) is not None:
-            return PredictSummary(rows, {}, kept=rows)
         if outputs.main is None and ranks.world > 1:
             raise InputError("the processes of torchrun cannot share stdout", hint="give -o FILE")
         combine = "mean" if self.options.combine == "tiles" else self.options.combine
@@ -146,6 +144,9 @@ class Job:
         )
         size = part_bases(engine.batch_tokens)
         share, total = self.sharing.share(self.work, size)
+        expected = None if self.options.combine == "tiles" or ranks.world > 1 else total
+        if resume and (rows := outputs.finished(facts, expected)) is not None:
+            return PredictSummary(rows, {}, kept=rows)
         what = {
             "output": FORMAT,
             **facts,
@@ -169,7 +170,7 @@ class Job:
             progress.start("predicting", total, "regions")
             try:
                 tiles = self._tiles(share, size)
-                made = run(engine, tiles, sink, store, share, progress.advance)
+                made = run(engine, tiles, sink, store, share, self.contigs, progress.advance)
             finally:
                 progress.finish()
             if store is None:

@@ -14,7 +14,7 @@ from dnatk.inference.batches import Row
 from dnatk.inference.scored import Scored
 from dnatk.output.finished import finished_rows, merged_h5, staged
 from dnatk.output.hdf5 import Status
-from dnatk.output.part_store import PartStore, directory_of
+from dnatk.output.part_store import PartStore, unfinished
 from dnatk.output.predictions_hdf5 import FORMAT, PredictionWriter
 from dnatk.output.table import Labeller, Prediction, Table
 
@@ -44,15 +44,19 @@ class Outputs:
         """Of the files of a part."""
         return (".txt", ".h5") if self.h5_path else (".txt",)
 
-    def finished(self, facts: Mapping[str, object]) -> int | None:
+    def finished(self, facts: Mapping[str, object], total: int | None) -> int | None:
         """Rows of a run that is finished; None where it is not.
 
+        Args:
+            facts: of this run.
+            total: the rows that it gives, where that is known.
+
         Raises:
-            OutputError: a file that is there is of another run, or stands alone.
+            OutputError: a file that is there is of another run, cut off, or stands alone.
         """
         paths = [path for path in (self.table_path, self.h5_path) if path is not None]
         there = [path for path in paths if path.exists()]
-        if not there or directory_of(self.main).exists():
+        if not there or unfinished(self.main):
             return None
         if there != paths:
             raise OutputError("exists already", path=there[0], hint="--force overwrites it")
@@ -61,6 +65,12 @@ class Outputs:
             rows = finished_rows(self.h5_path, FORMAT, facts)
         if self.table_path is not None:
             rows = self._rows_of_table()
+        if total not in (None, rows):
+            raise OutputError(
+                f"is finished, but has {rows} rows of {total}",
+                path=self.main,
+                hint="--force overwrites it",
+            )
         return rows
 
     def _rows_of_table(self) -> int:
@@ -145,12 +155,14 @@ class Sink:
             self._outputs.stream.flush()
 
     def close(self) -> None:
-        if self._h5 is not None:
-            self._h5.close()
-        if self._text is not None:
-            with suppress(OSError):  # of a full disk: what is in it is thrown away
-                self._text.close()
-        self._h5 = self._text = None
+        h5, text, self._h5, self._text = self._h5, self._text, None, None
+        try:
+            if h5 is not None:
+                h5.close()
+        finally:
+            if text is not None:
+                with suppress(OSError):  # of a full disk: what is in it is thrown away
+                    text.close()
 
     def publish(self, contigs: Mapping[str, int]) -> None:
         """Make the parts into the files asked for."""

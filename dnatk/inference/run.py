@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,6 +125,7 @@ def run(
     sink: Sink,
     store: PartStore | None,
     share: Share,
+    contigs: Mapping[str, int],
     on_rows: Callable[[int], None],
 ) -> Made:
     """Draw the tiles through the engine into the sink.
@@ -132,6 +133,7 @@ def run(
     Args:
         tiles: of this process's parts, those that were made before too: they are checked.
         store: where parts are kept; None: nothing is, the sink has the only copy.
+        contigs: lengths, of those that tiles have come from at least.
         on_rows: hears how many more rows are done.
 
     Raises:
@@ -161,7 +163,7 @@ def run(
 
     try:
         try:
-            tiles = closing(read_ahead(engine.batches(tiles, before)))
+            tiles = closing(read_ahead(engine.batches(tiles, before, contigs)))
             with tiles as ahead, WriteBehind(write) as out:
                 for batch in ahead:
                     out.put(engine.launch(batch))

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from dnatk.errors import ModelError
 from dnatk.model.attention import packed_attention
+from dnatk.model.placement import packed_weight
 
 # In place, as is all that can be: no gradient is ever wanted here, and fresh pages cost time.
 _ACTIVATIONS = {
@@ -161,9 +162,14 @@ class _Linear(nn.Module):
         super().__init__()
         self.weight = nn.Buffer(torch.cat([w[f"{name}.weight"] for name in names]))
         self.bias = nn.Buffer(torch.cat([w[f"{name}.bias"] for name in names]))
+        self._packed_from = self._packed = None
 
     def forward(self, x_TD: torch.Tensor) -> torch.Tensor:
-        return F.linear(x_TD, self.weight, self.bias)
+        if self._packed_from is not self.weight:  # also after a move
+            self._packed_from, self._packed = self.weight, packed_weight(self.weight)
+        if self._packed is None:
+            return F.linear(x_TD, self.weight, self.bias)
+        return torch.ops.mkldnn._linear_pointwise(x_TD, self._packed, self.bias, "none", [], "")
 
 
 class _Layer(nn.Module):
