@@ -162,14 +162,15 @@ class _Linear(nn.Module):
         super().__init__()
         self.weight = nn.Buffer(torch.cat([w[f"{name}.weight"] for name in names]))
         self.bias = nn.Buffer(torch.cat([w[f"{name}.bias"] for name in names]))
-        self._packed_from = self._packed = None
+        self._packed = (None, None)  # of which weight, and that
 
     def forward(self, x_TD: torch.Tensor) -> torch.Tensor:
-        if self._packed_from is not self.weight:  # also after a move
-            self._packed_from, self._packed = self.weight, packed_weight(self.weight)
-        if self._packed is None:
+        if self._packed[0] is not self.weight:  # at first, and after a move
+            self._packed = self.weight, packed_weight(self.weight)
+        packed = self._packed[1]
+        if packed is None:
             return F.linear(x_TD, self.weight, self.bias)
-        return torch.ops.mkldnn._linear_pointwise(x_TD, self._packed, self.bias, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise(x_TD, packed, self.bias, "none", [], "")
 
 
 class _Layer(nn.Module):
