@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -77,6 +78,16 @@ class Result:
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture(autouse=True)
+def _logger_as_it_was():
+    """What the command line does to dnatk's logger ends with the test."""
+    logger = logging.getLogger("dnatk")
+    before = logger.level, logger.handlers[:], logger.propagate
+    yield
+    _, logger.handlers[:], logger.propagate = before
+    logger.setLevel(before[0])
 
 
 @pytest.fixture
