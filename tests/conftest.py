@@ -81,13 +81,12 @@ class Result:
 
 
 @pytest.fixture(autouse=True)
-def _logger_as_it_was():
-    """What the command line does to dnatk's logger ends with the test."""
+def _fresh_logger():
+    """dnatk's logger as a library's is, whatever the command line has made of it before."""
     logger = logging.getLogger("dnatk")
-    before = logger.level, logger.handlers[:], logger.propagate
-    yield
-    _, logger.handlers[:], logger.propagate = before
-    logger.setLevel(before[0])
+    logger.setLevel(logging.NOTSET)
+    logger.handlers.clear()
+    logger.propagate = True
 
 
 @pytest.fixture
