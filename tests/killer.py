@@ -44,7 +44,7 @@ SITES = {
     "merge": ("dnatk.output.merge", "_Target.append"),
     "merge end": ("dnatk.output.merge", "_Target.finish"),
     "merge close": ("h5py", "File.close"),
-    "merge sync": ("dnatk.output.merge", "_sync"),
+    "merge sync": ("dnatk.output.merge", "sync"),
     "merge text": ("shutil", "copyfileobj"),
     "publish": ("dnatk.output.part_store", "PartStore.publish"),
     "replace": ("pathlib", "Path.replace"),

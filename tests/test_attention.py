@@ -81,14 +81,18 @@ def eager(q_THE, k_THE, v_THE, lengths, scaling: float) -> torch.Tensor:
 @given(LENGTHS, st.integers(1, 3), st.sampled_from([4, 8, 20]), st.integers(0, 99))
 @pytest.mark.parametrize("mode", MODES)
 def test_bf16_is_as_near_to_fp32_as_eager_attention(mode, lengths, heads, width, seed):
-    q, k, v = drawn(lengths, heads, width, seed, torch.bfloat16)
-    exact = one_by_one(q.float(), k.float(), v.float(), lengths, 0.3)
-    with getattr(Mode, mode)():
-        got = packed_attention(q, k, v, lengths, 0.3)
-    assert got.dtype == torch.bfloat16
-    theirs = (eager(q, k, v, lengths, 0.3).float() - exact).norm()
-    # 1e-3: half a step of bf16 at the least, where few elements make the measure uncertain.
-    assert (got.float() - exact).norm() <= 1.5 * theirs + 1e-3 * exact.norm()
+    ours = theirs = 0.0
+    # The errors are random roundings: it takes many for their size to be certain.
+    for draw in range(1 + 4000 // (sum(lengths) * heads * width)):
+        q, k, v = drawn(lengths, heads, width, 100 * draw + seed, torch.bfloat16)
+        exact = one_by_one(q.float(), k.float(), v.float(), lengths, 0.3)
+        with getattr(Mode, mode)():
+            got = packed_attention(q, k, v, lengths, 0.3)
+        assert got.dtype == torch.bfloat16
+        ours += (got.float() - exact).square().sum().item()
+        theirs += (eager(q, k, v, lengths, 0.3).float() - exact).square().sum().item()
+    # Above 1: with gradients q is scaled before the product, which is quicker and rounds once more.
+    assert ours**0.5 <= 1.25 * theirs**0.5
 
 
 @CASES

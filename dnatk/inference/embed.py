@@ -17,7 +17,7 @@ from dnatk.inference.embed_options import EmbedOptions
 from dnatk.inference.embed_sink import EmbedSink
 from dnatk.inference.embed_source import embed_source
 from dnatk.inference.engine import Engine
-from dnatk.inference.parts import numbered, part_bases
+from dnatk.inference.parts import part_bases
 from dnatk.inference.pooled import Pooled
 from dnatk.inference.run import Sharing, opened_store, run
 from dnatk.inference.tiles import Tally
@@ -117,8 +117,7 @@ def embed(
         share, total = sharing.share(source, size)
         with opened_store(path, what, ranks, resume=resume, force=force) as store:
             kept = store.rows()
-            numbers = numbered(source.items(), size, source.bases)
-            mine = (pair for pair in numbers if share.has(pair[0]))
+            mine = share.of(source.items(), size, source.bases)
             sink = EmbedSink(store, source.contigs, facts, pooled, options)
             with _Told(progress or NullProgress(), total, source.unit, tally) as told:
                 run(engine, source.tiles(mine), sink, store, share, source.contigs, told.advance)
@@ -174,7 +173,7 @@ def _facts(
     sharing: Sharing,
 ) -> dict[str, object]:
     """What stands in the root of the file, and what a resumed run must agree with."""
-    facts = {
+    return {
         "dnatk_version": __version__,
         "model": model.name,
         "model_sha256": model.sha256,
@@ -186,5 +185,5 @@ def _facts(
         "layer": layer,
         "rc": options.rc,
         "precision": str(encoder.dtype).removeprefix("torch."),
+        **sharing.facts,
     }
-    return facts if sharing.shard is None else {**facts, "shard": str(sharing.shard)}

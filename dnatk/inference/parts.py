@@ -59,6 +59,12 @@ class Share:
     rank: int = 0
     world: int = 1
 
+    def of(
+        self, items: Iterable[Item], size: int, bases: Callable[[Item], int]
+    ) -> Iterator[tuple[int, Item]]:
+        """As :func:`numbered`, those items that are made here."""
+        return (pair for pair in numbered(items, size, bases) if self.has(pair[0]))
+
     def has(self, number: int) -> bool:
         """Whether part ``number`` is made here."""
         inside = number >= self.low and (self.high is None or number < self.high)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from dnatk.genome.sniff import open_regions_or_sequences
 from dnatk.inference.batches import Tile
 from dnatk.inference.engine import Engine
 from dnatk.inference.fit import Fit
-from dnatk.inference.parts import Share, numbered, part_bases
+from dnatk.inference.parts import Share, part_bases
 from dnatk.inference.predict_options import PredictOptions
 from dnatk.inference.predict_rows import record_rows, region_rows
 from dnatk.inference.predict_sink import Outputs, Sink
@@ -108,11 +108,11 @@ class Job:
         """With their lengths; those of sequences as they are met."""
         return self.work.contigs if self.genome is None else self.genome.lengths
 
-    @property
+    @cached_property
     def facts(self) -> dict[str, object]:
         """What stands in the root of the file, and what a resumed run must agree with."""
-        task, shard = self.scorer.task, self.sharing.shard
-        facts = {
+        task = self.scorer.task
+        return {
             "dnatk_version": __version__,
             "task": task.name or str(task.directory),
             "task_sha256": task.sha256(),
@@ -123,8 +123,8 @@ class Job:
             "combine": self.options.combine,
             "rc": self.options.rc,
             "precision": str(self.scorer.encoder.dtype).removeprefix("torch."),
+            **self.sharing.facts,
         }
-        return facts if shard is None else {**facts, "shard": str(shard)}
 
     def run(
         self, outputs: Outputs, *, resume: bool, force: bool, command: str, progress: Progress
@@ -187,8 +187,7 @@ class Job:
         return PredictSummary.of(store.rows(), store.unscored(), kept)
 
     def _tiles(self, share: Share, size: int) -> Iterator[Tile]:
-        numbers = numbered(self.work.items(), size, self.work.bases)
-        mine = (pair for pair in numbers if share.has(pair[0]))
+        mine = share.of(self.work.items(), size, self.work.bases)
         if self.genome is None:
             return record_rows(mine, self.scorer, self.fit, self.options)
         return region_rows(mine, self.genome, self.scorer, self.fit, self.options)

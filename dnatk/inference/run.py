@@ -88,6 +88,11 @@ class Sharing:
         """Whether this process does it all."""
         return self.shard is None and self.ranks.world == 1
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """What the root of a file says of it."""
+        return {} if self.shard is None else {"shard": str(self.shard)}
+
     def share(self, source: Source, size: int) -> tuple[Share, int | None]:
         """The parts of ``size`` bases, and how many items are in them where that is known.
 

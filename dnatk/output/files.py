@@ -28,6 +28,15 @@ def check_output(path: str | Path, *, force: bool, resume: bool = False) -> Path
     return path
 
 
+def sync(path: Path) -> None:
+    """Wait until the bytes of a file, or the names in a directory, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def make_readable(path: Path) -> None:
     """The mode of any new file, for one that safetensors left readable by its owner only."""
     umask = os.umask(0)  # it can only be read by setting it

@@ -6,7 +6,6 @@ chunks of every dataset.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 
 from dnatk.errors import InputError
 from dnatk.output import layout
+from dnatk.output.files import sync
 from dnatk.output.hdf5 import TEXT, Column, create
 
 # Of the 1024 files that a process may open by default.
@@ -69,7 +69,7 @@ def merge_rows(
                 target.append(sources.take(piece.path), piece)
                 sources.done(piece.path)
             target.finish(known)
-    _sync(output)
+    sync(output)
     return target.rows
 
 
@@ -248,12 +248,3 @@ def _shapes(source: _Source) -> dict[str, tuple]:
         name: (TEXT if layout.is_text(data) else data.dtype, *data.shape[1:])
         for name, data in source.datasets.items()
     }
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's bytes are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

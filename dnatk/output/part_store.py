@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dnatk.errors import OutputError
-from dnatk.output.files import reason
+from dnatk.output.files import reason, sync
 
 log = logging.getLogger(__name__)
 
@@ -125,8 +125,7 @@ class PartStore:
     def publish(self, finished: Mapping[Path, Path]) -> None:
         """Put finished files, which lie in the directory, under their names; end the run."""
         for made, final in finished.items():
-            with open(made, "rb") as handle:
-                os.fsync(handle.fileno())
+            sync(made)
             made.replace(final)
             _sync_directory(final.parent)
         self.remove()
@@ -206,7 +205,7 @@ class PartStore:
                 )
 
     def _open_lines(self) -> None:
-        if self._lines is None or self._lines.closed:
+        if self._lines is None:
             self._lock()
         # A line that was cut off must not run into the next one.
         path = self.directory / f"parts-{self._rank}.jsonl"
@@ -277,26 +276,25 @@ def _clear(directory: Path, but: Path | None = None) -> None:
 
 def _facts(path: Path) -> tuple[int, str] | None:
     try:
-        with open(path, "rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-            return os.fstat(handle.fileno()).st_size, digest
+        return _read_facts(path)
     except OSError:
         return None
 
 
-def _synced(path: Path) -> tuple[int, str]:
-    """A file's facts, once it is on the disk."""
+def _read_facts(path: Path) -> tuple[int, str]:
+    """Its size and sha256."""
     with open(path, "rb") as handle:
-        os.fsync(handle.fileno())
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
         return os.fstat(handle.fileno()).st_size, digest
+
+
+def _synced(path: Path) -> tuple[int, str]:
+    """A file's facts, once it is on the disk."""
+    sync(path)
+    return _read_facts(path)
 
 
 def _sync_directory(path: Path) -> None:
     # Not every system lets a directory be opened.
     with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(path)
