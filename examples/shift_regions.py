@@ -8,11 +8,26 @@ Moves are whole numbers within -MOST .. MOST; a region that would leave its cont
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome
+
+
+def shifted(bed: str | Path, fasta: str | Path, most: int, seed: int) -> Iterator[str]:
+    """The lines of a BED file, each region moved by up to ``most`` bases."""
+    rng = np.random.default_rng(seed)
+    with Genome(fasta) as genome:
+        lengths = genome.lengths
+    for region in read_bed(bed):
+        by = int(rng.integers(-most, most + 1))
+        if region.start + by < 0 or region.end + by > lengths[region.contig]:
+            by = 0
+        moved = (region.contig, region.start + by, region.end + by, *region.fields[3:])
+        yield "\t".join(map(str, moved))
 
 
 def main() -> None:
@@ -22,14 +37,8 @@ def main() -> None:
     parser.add_argument("most", type=int, help="bases")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    rng = np.random.default_rng(options.seed)
-    with Genome(options.genome) as genome:
-        lengths = genome.lengths
-    for region in read_bed(options.bed):
-        by = int(rng.integers(-options.most, options.most + 1))
-        if region.start + by < 0 or region.end + by > lengths[region.contig]:
-            by = 0
-        print(region.contig, region.start + by, region.end + by, *region.fields[3:], sep="\t")
+    for line in shifted(options.bed, options.genome, options.most, options.seed):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -648,3 +648,29 @@ def test_a_trunk_is_remembered_by_its_whole_path(finetune, tables, tiny_model, m
 def test_several_columns_are_named(kind, trained):
     task = json.loads((trained(kind) / "task.json").read_text())
     assert tuple(task["class_names"]) == CLASSES[kind] == tuple(label_options(kind)[3::2])
+
+
+# Overlapping k-mers or not, whatever the trunk was pre-trained with
+
+
+@pytest.mark.parametrize("method", ["probe", "lora", "full"])
+def test_a_trunk_is_tuned_on_kmers_that_do_not_overlap(method, finetune, tables, run):
+    result = finetune(*files(tables, "binary"), "--kmer-stride", "k", method=method)
+    assert result.task["trunk"]["kmer_stride"] == 6
+    scored = run("evaluate", result.directory, tables / "binary.test.csv", "--json", *EXACT)
+    assert scored.code == 0, scored.err
+    known = {name: each["value"] for name, each in result.task["metrics"]["test"].items()}
+    for name, each in json.loads(scored.out)["metrics"].items():
+        assert each["value"] == pytest.approx(known[name], abs=1e-6)
+
+
+def test_a_stride_of_the_trunks_own_changes_nothing(finetune, tables):
+    first = finetune(*files(tables, "binary"), out="own")
+    second = finetune(*files(tables, "binary"), "--kmer-stride", "1", out="same")
+    assert weights(first.directory) .keys() == weights(second.directory).keys()
+    for name, tensor in weights(first.directory).items():
+        assert torch.equal(tensor, weights(second.directory)[name])
+
+
+def test_other_strides_are_no_strides(finetune, tables):
+    finetune(*files(tables, "binary"), "--kmer-stride", "3", code=2)

@@ -225,12 +225,15 @@ def test_a_trunk_with_another_vocabulary_is_refused(tmp_path, run, fasta):
     shutil.rmtree(model)
     make_model(model, k=5)
     message = predicted(run, fasta, task)
-    assert message == (
-        f"{task}: was trained on 6-mers every 1 base(s), '{model}' has 5-mers every 1"
-    )
-    shutil.rmtree(model)
-    make_model(model, kmer_stride=3)
-    assert "'s 6-mers every 3" in predicted(run, fasta, task).replace("' has", "'s")
+    assert message == f"{task}: was trained on 6-mers, '{model}' has 5-mers"
+
+
+@pytest.mark.parametrize("stride", [0, 3])
+def test_a_tasks_kmers_overlap_wholly_or_not_at_all(tmp_path, run, fasta, stride):
+    task = make_task(tmp_path / "task", make_model(tmp_path / "trunk"))
+    trunk = json.loads((task / "task.json").read_text())["trunk"]
+    message = predicted(run, fasta, edited(task, trunk=trunk | {"kmer_stride": stride}))
+    assert message.startswith(f"{task / 'task.json'}: is damaged: trunk.native, trunk.k and ")
 
 
 def test_a_trunk_that_is_gone_is_told(tmp_path, run, fasta):

@@ -120,6 +120,12 @@ from dnatk.cli.options import device_option, precision_option, threads_option
     show_default=True,
     help="Factor on the learning rate from each layer to the one below.",
 )
+@click.option(
+    "--kmer-stride",
+    type=click.Choice(["1", "k"]),
+    help="Bases from one k-mer to the next: 1 overlapping, k non-overlapping.  [default: as the "
+    "model was pre-trained]",
+)
 @click.option("--lora-r", type=click.IntRange(min=1), default=16, show_default=True, help="Rank.")
 @click.option(
     "--class-weights",
@@ -198,7 +204,7 @@ def command(
     console, data, output, dev, test, split, dev_share, test_share, dev_contigs, test_contigs,
     kind, positive, length, strict, drop_leaks, name, description, class_names, fit, combine, rc,
     stranded, force, device, threads, max_steps, lr, sequence_column, label_columns, labels_from,
-    header_label, genome, negatives, negative_ratio, **options,
+    header_label, genome, negatives, negative_ratio, kmer_stride, **options,
 ):  # fmt: skip
     """Train a task on labelled sequences or regions.
 
@@ -262,7 +268,9 @@ def command(
     from dnatk.training.finetune_config import FinetuneConfig
 
     prepare_cpu(threads)
-    config = FinetuneConfig(max_steps=max_steps or 0, lr=lr or 0.0, **options)
+    config = FinetuneConfig(
+        max_steps=max_steps or 0, lr=lr or 0.0, kmer_stride=kmer_stride or "", **options
+    )
     choices = TaskChoices(
         name=name or Path(output).resolve().name,
         description=description,

@@ -72,13 +72,13 @@ def load_scorer(
     dtype = resolve_precision(precision, place)
     if task.trunk.native:
         info = read_model(task.trunk_directory())
-        task.check_trunk(info.sha256, info.k, info.kmer_stride)
+        task.check_trunk(info.sha256, info.k)
         weights = read_weights(info)
         if task.method == "lora":
             _merge(weights, task)
         encoder = Encoder(info.config, weights).to(device=place, dtype=dtype)
         hidden = info.config.hidden
-        tokens = KmerTokens(info.k, info.kmer_stride)
+        tokens = KmerTokens(info.k, task.trunk.kmer_stride)
     else:
         encoder, tokens = _load_foreign(task)
         encoder, hidden = encoder.to(device=place, dtype=dtype).eval(), encoder.hidden
@@ -134,7 +134,7 @@ def _load_foreign(task: Task):
         trust_remote_code=task.trunk.remote_code,
         revision=task.trunk.revision,
     )
-    task.check_trunk(state_sha256(trunk.model), 0, 0)
+    task.check_trunk(state_sha256(trunk.model), 0)
     if task.method == "lora":
         from peft import PeftModel
 

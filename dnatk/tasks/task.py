@@ -88,7 +88,7 @@ class TrunkReference:
         name: a shipped model's name, a directory or a hub name.
         sha256: of its weights file (of its weights, for models of other makes).
         native: whether dnatk's own encoder runs it.
-        k, kmer_stride: of its tokens, 0 where it has its own tokenizer.
+        k, kmer_stride: of the task's tokens, 0 where the trunk has its own tokenizer.
         revision: the commit of a hub's model.
         remote_code: whether the model's own code was trusted in training.
     """
@@ -211,6 +211,7 @@ class Task:
         """Raise InputError or TypeError for values that do not go together."""
         head, n = HeadConfig(**self.head), self.space.n_outputs
         kmers = (self.trunk.k or 1, self.trunk.kmer_stride or 1)
+        kmer_strides = (1, self.trunk.k) if self.trunk.native else (0,)
         scales = {len(self.target_mean), len(self.target_scale)}
         for together, what in (
             (self.shown.n_outputs == head.outputs == n, "classes, class_names and head.outputs"),
@@ -218,6 +219,7 @@ class Task:
             (self.kind != "regression" or scales == {n}, "classes, target_mean and target_scale"),
             (head.per_base == (self.kind == "per-base"), "kind and head.per_base"),
             (not head.per_base or (head.k, head.kmer_stride) == kmers, "k-mers of trunk and head"),
+            (self.trunk.kmer_stride in kmer_strides, "trunk.native, trunk.k and trunk.kmer_stride"),
         ):
             if not together:
                 raise InputError(f"{what} do not go together")
@@ -237,12 +239,11 @@ class Task:
         inside = self.directory / TRUNK_DIRECTORY
         return str(inside) if inside.is_dir() else self.trunk.name
 
-    def check_trunk(self, sha256: str, k: int, kmer_stride: int) -> None:
+    def check_trunk(self, sha256: str, k: int) -> None:
         """Raise :class:`ModelError` unless the trunk found is the one the task was trained on."""
-        if (k, kmer_stride) != (self.trunk.k, self.trunk.kmer_stride):
+        if k != self.trunk.k:
             raise ModelError(
-                f"was trained on {self.trunk.k}-mers every {self.trunk.kmer_stride} base(s), "
-                f"'{self.trunk_directory()}' has {k}-mers every {kmer_stride}",
+                f"was trained on {self.trunk.k}-mers, '{self.trunk_directory()}' has {k}-mers",
                 path=self.directory,
             )
         if sha256 != self.trunk.sha256:

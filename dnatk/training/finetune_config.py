@@ -22,6 +22,7 @@ class FinetuneConfig:
         method: "full" trains all weights, "lora" adapters of all linear layers (Hu et al., arXiv
             2106.09685), "probe" a linear head on the frozen trunk.
         from_scratch: the trunk's architecture with random weights (a control; full only).
+        kmer_stride: from one k-mer to the next, "1" or "k" bases; "": as the trunk was pre-trained.
         pool, dense: see :class:`dnatk.model.heads.HeadConfig`.
         token_counts: give the outputs a weight for each token too (its ``vocabulary``).
         epochs, max_steps: whichever comes first; max_steps 0: epochs alone.
@@ -40,6 +41,7 @@ class FinetuneConfig:
     model: str = DEFAULT_MODEL
     method: str = "lora"
     from_scratch: bool = False
+    kmer_stride: str = ""
     pool: str = "mean"
     dense: bool = True
     token_counts: bool = False
@@ -71,6 +73,7 @@ class FinetuneConfig:
             ("pool", HEAD_POOLS),
             ("class_weights", ("none", "balanced")),
             ("threshold", ("0.5", "mcc", "f1")),
+            ("kmer_stride", ("", "1", "k")),
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} must be one of {', '.join(allowed)}")

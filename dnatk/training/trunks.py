@@ -16,7 +16,7 @@ from dnatk.errors import InputError, ModelError
 from dnatk.kmers import KmerTokens, Tokens, Vocabulary
 from dnatk.labelled.dataset import LabelledSet
 from dnatk.model.foreign import is_native, load_foreign, state_sha256
-from dnatk.model.loading import read_model, read_weights, shipped_models
+from dnatk.model.loading import ModelInfo, read_model, read_weights, shipped_models
 from dnatk.model.tokenizer_files import write_tokenizer
 from dnatk.output.files import make_readable
 from dnatk.tasks.scorer import ADAPTER_FILE
@@ -58,7 +58,7 @@ class Trunk:
         if name not in shipped_models() and Path(name).is_dir():
             name = str(Path(name).resolve())
         if is_native(name) or (not Path(name).is_dir() and "/" not in name):
-            info = read_model(name)
+            info = _with_stride(read_model(name), config.kmer_stride)
             if not config.from_scratch:
                 read_weights(info)  # transformers would leave what is missing random
             reference = TrunkReference(name, info.sha256, True, info.k, info.kmer_stride)
@@ -69,6 +69,8 @@ class Trunk:
             )
         if config.from_scratch:
             raise InputError("from scratch needs a model of BERT's layout with k-mers")
+        if config.kmer_stride:
+            raise InputError("a k-mer stride needs a model of BERT's layout with k-mers")
         module, tokens, longest = load_foreign(
             name, trust_remote_code=config.trust_remote_code, revision=config.revision
         )
@@ -192,6 +194,16 @@ class Trunk:
                     line=line,
                     hint="take it out, or give a longer one",
                 )
+
+
+def _with_stride(info: ModelInfo, kmer_stride: str) -> ModelInfo:
+    """The model as it shall read bases here: overlapping k-mers ("1"), others ("k"), its own ("").
+
+    The vocabulary is the same: Liang et al. (arXiv 2310.07644, observation 1) fine-tune models on
+    overlapping k-mers that were pre-trained without overlaps, and the other way round.
+    """
+    stride = {"": info.kmer_stride, "1": 1, "k": info.k}[kmer_stride]
+    return replace(info, kmer_stride=stride)
 
 
 def _save(tensors: dict[str, torch.Tensor], path: Path, *, half: bool) -> None:

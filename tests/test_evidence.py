@@ -1,0 +1,188 @@
+"""examples/evidence: arms, labelled sets without leakage, the ledger's table."""
+
+import gzip
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import random_bases, write_fasta
+
+FOLDER = Path(__file__).parents[1] / "examples" / "evidence"
+OWN = ("arms", "places", "labelled_sets", "run", "table", "pretrain")
+BORROWED = ("ledger", "sets", "shift_regions")
+OTHER = str.maketrans("ACGT", "TGCA")
+
+
+@pytest.fixture
+def evidence(monkeypatch):
+    """The scripts as modules, under their own names for this test alone."""
+    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+    for name in (*OWN, *BORROWED):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield type("Evidence", (), {name: importlib.import_module(name) for name in OWN})
+    for name in (*OWN, *BORROWED):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def genome(tmp_path_factory) -> dict[str, str]:
+    return {"chrA": random_bases(20_000, 1), "chrB": random_bases(8_000, 2)}
+
+
+def as_bases(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), dtype=np.uint8)
+
+
+# Arms
+
+
+def options_of(words: list[str]) -> dict:
+    """What `dnatk pretrain` makes of a command line."""
+    from dnatk.cli.pretrain import command
+
+    return command.make_context("pretrain", words[words.index("pretrain") + 1 :]).params
+
+
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+def test_every_arm_is_a_command_and_differs_in_its_own_options_alone(evidence, scale):
+    scale = evidence.arms.SCALES[scale]
+    seen = {
+        arm: options_of(evidence.arms.command(["dnatk"], scale, arm, 1, "data", "runs"))
+        for arm in evidence.arms.names()
+    }
+    may_differ = {
+        "output", "masking", "span", "order", "phases", "mask_ratio", "kmer_stride", "window",
+        "start", "max_steps",
+    }  # fmt: skip
+    for arm, options in seen.items():
+        differing = {name for name, value in options.items() if value != seen["rm-fixed"][name]}
+        assert differing <= may_differ, arm
+        assert options["output"] == f"runs/{arm}-s1"
+        assert options["start"] == ("normal" if arm.endswith("-normal") else seen[arm]["start"])
+    assert seen["untrained"]["max_steps"] == 1
+    assert {name: seen[name]["order"] for name in ("rm-fixed", "wide", "contracting")} == {
+        "rm-fixed": "growing", "wide": "fixed", "contracting": "contracting",
+    }  # fmt: skip
+
+
+def test_arms_see_as_many_tokens_in_a_window(evidence):
+    for scale in evidence.arms.SCALES.values():
+        window = int(scale.options[scale.options.index("--window") + 1])
+        assert (scale.longest - 6) // 6 == window - 6
+
+
+def test_an_unknown_arm_is_named(evidence, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["pretrain.py", "data", "runs", "--arms", "dnabert,rm"])
+    with pytest.raises(SystemExit):
+        evidence.pretrain.main()
+    assert "no arm rm:" in capsys.readouterr().err
+
+
+def test_commands_are_printed_for_a_queue(evidence, monkeypatch, capsys):
+    argv = ["pretrain.py", "data", "runs", "--arms", "wide", "--seeds", "1,2", "--print",
+            "--launcher", "torchrun -m dnatk"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", argv)
+    assert evidence.pretrain.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:4] for line in lines] == [["torchrun", "-m", "dnatk", "pretrain"]] * 2
+    assert "runs/wide-s2" in lines[1]
+
+
+# Places
+
+
+def test_sequences_are_placed_on_either_strand_with_mutations(evidence, genome, tmp_path):
+    index = evidence.places.SeedIndex(write_fasta(tmp_path / "g.fa", genome))
+    rng = np.random.default_rng(5)
+    for number in range(60):
+        contig = ("chrA", "chrB")[number % 2]
+        start = int(rng.integers(0, len(genome[contig]) - 500))
+        text = list(genome[contig][start : start + 500])
+        for at in rng.integers(0, 500, size=4):
+            text[at] = rng.choice(list("ACGT"))
+        text, strand = "".join(text), "+-"[number // 2 % 2]
+        if strand == "-":
+            text = text.translate(OTHER)[::-1]
+        region = index.place(as_bases(text))
+        found = (region.contig, region.start, region.end, region.strand)
+        assert found == (contig, start, start + 500, strand)
+
+
+def test_what_is_from_elsewhere_has_no_place(evidence, genome, tmp_path):
+    index = evidence.places.SeedIndex(write_fasta(tmp_path / "g.fa", genome))
+    for text in (random_bases(500, 77), "N" * 500, "ACGT", ""):
+        assert index.place(as_bases(text)) is None
+
+
+@pytest.mark.parametrize(("shift", "shared"), [(0, True), (99, True), (100, False), (-99, True)])
+def test_one_shared_base_is_an_overlap(evidence, genome, tmp_path, shift, shared):
+    index = evidence.places.SeedIndex(write_fasta(tmp_path / "g.fa", genome))
+    ours = as_bases(genome["chrA"][500:600])
+    theirs = as_bases(genome["chrA"][500 + shift : 600 + shift].translate(OTHER)[::-1])
+    found_N, unplaced = evidence.places.overlapping(index, [ours], [theirs])
+    assert (found_N.tolist(), unplaced) == ([shared], 0)
+
+
+# Labelled sets
+
+
+def test_training_windows_that_touch_a_dev_window_are_left_out(evidence, genome, tmp_path):
+    (tmp_path / "yeast").mkdir()
+    fasta = write_fasta(tmp_path / "plain.fa", genome)
+    (tmp_path / "yeast/sacCer3.fa.gz").write_bytes(gzip.compress(fasta.read_bytes()))
+    folder = tmp_path / "emp/H4"
+    folder.mkdir(parents=True)
+    dev = [genome["chrA"][s : s + 200] for s in range(0, 8000, 400)]
+    far = [genome["chrB"][s : s + 200] for s in range(0, 8000, 50)]
+    touching = [genome["chrA"][s + 199 : s + 399] for s in range(0, 4000, 400)]
+    for part, texts in (("train", [*far, *touching, dev[0]]), ("dev", dev)):
+        rows = "".join(f"{text},{i % 2}\n" for i, text in enumerate(texts) if len(text) == 200)
+        (folder / f"{part}.csv.gz").write_bytes(gzip.compress(f"sequence,label\n{rows}".encode()))
+    parts, counts = evidence.labelled_sets.load(tmp_path, "H4")
+    assert counts == {"dropped": len(touching) + 1, "unplaced": 0}
+    kept = {s.tobytes().decode() for part in ("train", "valid") for s in parts[part].sequences}
+    assert kept == {text for text in far if len(text) == 200}
+    assert len(parts["dev"]) == len(dev)
+
+
+# Table
+
+
+def row(arm: str, name: str, seed: int, mcc: float | None, config: str = "c") -> dict:
+    return {"model": f"{arm}/probe", "arm": arm, "method": "probe", "set": name, "seed": seed,
+            "config_hash": config, "dev": {"mcc": mcc}}  # fmt: skip
+
+
+def test_the_table_pairs_sets_and_seeds(evidence):
+    sets = evidence.labelled_sets.GROUPS["yeast marks"]
+    rows = [row("dnabert", name, seed, 0.1 * seed) for name in sets for seed in (1, 2)]
+    # Ahead by 10 on the first nine sets, behind by 10 on the last; only seed 2 is shared.
+    rows += [row("wide", name, 2, 0.3 if name != sets[-1] else 0.1) for name in sets]
+    # The same cell again, with another configuration: it takes the place of the first.
+    rows += [row("token", sets[0], 1, 0.9), row("token", sets[0], 1, None, "d")]
+    text = evidence.table.markdown(rows, "probe", "dnabert")
+    lines = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in text.splitlines()}
+    title = evidence.arms.title
+    assert lines[title("dnabert")][1] == "15.0 ± 7.1 (2)"
+    assert lines[title("wide")][1] == "28.0 (1)"
+    mean, low_high, ahead = lines[title("wide")][-1].strip(" |").replace("],", "];").partition(" [")
+    assert mean == "+8.0"
+    # Nine differences of +10 and one of -10: sd 6.32, t(9) 2.262, half-width 4.52.
+    assert ahead == "+3.5, +12.5]; 9 of 10"
+    assert low_high == " ["
+    assert lines[title("token")][1] == "\N{EN DASH}", "a set is missing"
+
+
+def test_the_ledger_that_is_published_holds_whole_cells(evidence):
+    path = FOLDER / "ledger.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert rows
+    keys = [(r["model"], r["set"], r["seed"], r["config_hash"]) for r in rows]
+    assert len(set(keys)) == len(keys)
+    for each in rows:
+        assert each["arm"] in evidence.arms.names()
+        assert each["set"] in evidence.labelled_sets.LOADERS
+        assert min(each["n_train"], each["n_valid"], each["n_dev"]) > 0
