@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "Measure a task on labelled sequences or regions.",
     "tasks": "List, show and export tasks.",
     "pretrain": "Pre-train a DNA language model with RandomMask on FASTA.",
+    "inspect": "Show what a pre-trained model has learnt, on one page.",
     "h5": "Show, check, export and merge HDF5 files of embed and predict.",
     "config": "Settings that commands fall back on, such as the genome.",
 }

@@ -9,7 +9,14 @@ from dnatk.masking import Schedule
 
 
 def plot_loss(metrics: Path, schedule: Schedule, target: Path) -> None:
-    """Draw bits per masked token against the step from metrics.jsonl, phases as bands."""
+    """Write :func:`loss_figure` as a PNG."""
+    partial = target.with_suffix(".partial.png")
+    loss_figure(metrics, schedule).savefig(partial, dpi=150)
+    partial.replace(target)
+
+
+def loss_figure(metrics: Path, schedule: Schedule):
+    """Bits per masked token against the step from metrics.jsonl, phases as bands."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -45,6 +52,4 @@ def plot_loss(metrics: Path, schedule: Schedule, target: Path) -> None:
     if train or heldout:
         axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    partial = target.with_suffix(".partial.png")
-    figure.savefig(partial, dpi=150)
-    partial.replace(target)
+    return figure

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Observations 2 and 3 as figures and numbers: how arms learn, and where their layers look.
+
+    examples/evidence/figures.py RUNS OUT --genome sacCer3.fa.gz --contig chrXIV [--arms ..]
+
+OUT receives, over all arms of RUNS (one seed):
+  loss.svg        bits per masked token against tokens seen
+  tokens.svg      share of the variance of k-mer embeddings that the two central bases explain, and
+                  the sum over all bases, along the checkpoints
+  attention.svg   effective number of tokens that are looked at, by layer
+  evidence.json   the numbers behind them, and held-out bits by span width at the end
+
+For the full page of one model, with its maps: dnatk inspect RUNS/ARM-sSEED GENOME -o DIR.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from arms import directory, names, title
+
+from dnatk.analysis.attention_stats import attention_numbers
+from dnatk.analysis.sample import draw_sample
+from dnatk.analysis.subject import find_subject
+from dnatk.analysis.token_maps import token_numbers
+from dnatk.errors import DnatkError
+from dnatk.genome.fasta import read_fasta
+
+SHOWN = ("received_effective_tokens", "effective_tokens", "head_diversity")
+# Okabe and Ito's colours, which colour-blind readers tell apart; dashes beyond the eighth.
+_COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
+    *("#E69F00", "#56B4E9", "#000000", "#999999"),
+)
+
+
+def history(run: Path) -> list[dict]:
+    """The lines of a run's log."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def along(run: Path, tokens: Mapping[int, int]) -> list[dict]:
+    """What the k-mer embeddings are made of at each checkpoint, by tokens seen."""
+    found = []
+    steps = {int(path.name.split("-")[1]): path for path in run.glob("checkpoint-*")}
+    for step in sorted(steps):
+        subject = find_subject(steps[step], "cpu")
+        k, rows_VD = subject.kmer_rows()
+        numbers = token_numbers(rows_VD, k)
+        r2, silhouette = numbers["r2"], numbers["silhouette"]["central"]
+        found.append({"step": step, "tokens": tokens[step], "r2": r2, "silhouette": silhouette})
+    return found
+
+
+def measure(run: Path, windows: Sequence[np.ndarray]) -> dict:
+    """All numbers of one arm."""
+    rows = history(run)
+    tokens = {row["step"]: row["tokens"] for row in rows}
+    layers = attention_numbers(run, windows)["layers"]
+    return {
+        "curve": [(row["tokens"], row["bits"]) for row in rows if "bits" in row],
+        "heldout_bits": [row["heldout_bits"] for row in rows if "heldout_bits" in row][-1],
+        "checkpoints": along(run, tokens),
+        "attention": {name: layers[name] for name in SHOWN},
+    }
+
+
+def windows_of(genome: Path, contig: str, count: int, bases: int) -> list[np.ndarray]:
+    """Windows of one contig, which no arm was trained on."""
+    import tempfile
+
+    found = [record for name, record in read_fasta(genome) if name == contig]
+    if not found:
+        raise SystemExit(f"error: {genome} has no contig {contig}")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "contig.fa")
+        path.write_bytes(b">contig\n" + found[0].tobytes() + b"\n")
+        return draw_sample(path, count, bases, seed=1).windows
+
+
+def draw(measured: Mapping[str, dict], out: Path) -> None:
+    """The three figures."""
+    figure, axes = _figure("tokens seen (millions)", "bits per masked token")
+    for style, (arm, of) in zip(_styles(), measured.items(), strict=False):
+        x, y = np.array(of["curve"]).T
+        axes.plot(x / 1e6, y, label=title(arm), **style)
+    _finish(figure, axes, out / "loss.svg")
+
+    figure, axes = _figure("tokens seen (millions)", "variance explained by the central bases")
+    for style, (arm, of) in zip(_styles(), measured.items(), strict=False):
+        points = [(each["tokens"] / 1e6, each["r2"]["central"]) for each in of["checkpoints"]]
+        axes.plot(*zip(*points, strict=True), marker="o", ms=3, label=title(arm), **style)
+    _finish(figure, axes, out / "tokens.svg")
+
+    figure, axes = _figure("layer", "tokens that receive attention (effective number)")
+    for style, (arm, of) in zip(_styles(), measured.items(), strict=False):
+        y = of["attention"]["received_effective_tokens"]
+        axes.plot(range(1, len(y) + 1), y, marker="o", ms=4, label=title(arm), **style)
+        axes.set_xticks(range(1, len(y) + 1))
+    axes.set_ylim(bottom=0)
+    _finish(figure, axes, out / "attention.svg")
+
+
+def _styles():
+    for dash in ("-", "--", ":"):
+        for colour in _COLOURS:
+            yield {"color": colour, "ls": dash, "lw": 1.3}
+
+
+def _figure(x: str, y: str):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _finish(figure, axes, path: Path) -> None:
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> int:
+    """Measure, write; 1 where a run cannot be read."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("runs", help="the directory that pretrain.py filled")
+    add("out", type=Path)
+    add("--genome", required=True, type=Path, help="FASTA of the windows that are looked at")
+    add("--contig", required=True, help="one that no arm was trained on")
+    add("--arms", default="", help="default: all that are there")
+    add("--seed", type=int, default=1)
+    add("--windows", type=int, default=32)
+    add("--window", type=int, default=515, help="bases")
+    arguments = parser.parse_args()
+    wanted = arguments.arms.split(",") if arguments.arms else names()
+    found = {arm: directory(arguments.runs, arm, arguments.seed) for arm in wanted}
+    finished = {arm: run for arm, run in found.items() if (run / "dnatk.json").exists()}
+    if not finished:
+        print(f"error: {arguments.runs} holds no finished arm", file=sys.stderr)
+        return 1
+    windows = windows_of(arguments.genome, arguments.contig, arguments.windows, arguments.window)
+    try:
+        measured = {arm: measure(run, windows) for arm, run in finished.items()}
+    except DnatkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "evidence.json").write_text(json.dumps(measured, indent=1) + "\n")
+    draw(measured, arguments.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
