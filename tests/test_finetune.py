@@ -667,7 +667,7 @@ def test_a_trunk_is_tuned_on_kmers_that_do_not_overlap(method, finetune, tables,
 def test_a_stride_of_the_trunks_own_changes_nothing(finetune, tables):
     first = finetune(*files(tables, "binary"), out="own")
     second = finetune(*files(tables, "binary"), "--kmer-stride", "1", out="same")
-    assert weights(first.directory) .keys() == weights(second.directory).keys()
+    assert weights(first.directory).keys() == weights(second.directory).keys()
     for name, tensor in weights(first.directory).items():
         assert torch.equal(tensor, weights(second.directory)[name])
 

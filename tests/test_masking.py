@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,10 +29,10 @@ PAPER_SHARES = {6: 0.141, 8: 0.183, 10: 0.224, 12: 0.262, 14: 0.298}
 class Packed:
     """Sequences one after another, each between [CLS] and [SEP] where ``specials``."""
 
-    ids: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    sequence: np.ndarray
+    ids: torch.Tensor
+    first: torch.Tensor
+    last: torch.Tensor
+    sequence: torch.Tensor
 
     @classmethod
     def of(cls, sequences: list[list[int]], specials: bool = True) -> Packed:
@@ -43,11 +44,10 @@ class Packed:
             first += [start] * n
             last += [start + len(sequence)] * n
             number += [i] * n
-        integers = (np.array(x, dtype=np.int64) for x in (first, last, number))
-        return cls(np.array(ids, dtype=np.int16), *integers)
+        return cls(*(torch.tensor(x, dtype=torch.int64) for x in (ids, first, last, number)))
 
-    def masked(self, masker: Masker, width: int, draws: np.ndarray):
-        return masker.apply(self.ids, self.first, self.last, width, draws)
+    def masked(self, masker: Masker, width: int, draws: torch.Tensor, repeat=None):
+        return masker.apply(self.ids, self.first, self.last, width, draws, repeat)
 
 
 def rows(n: int, length: int) -> Packed:
@@ -55,25 +55,26 @@ def rows(n: int, length: int) -> Packed:
     return Packed.of([[100] * length] * n)
 
 
-def draws_of(length: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).random((N_DRAWS, length))
+def draws_of(length: int, seed: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).random((N_DRAWS, length)))
 
 
-def centres_only(length: int, *centres: int) -> np.ndarray:
+def centres_only(length: int, *centres: int) -> torch.Tensor:
     """Draws that make just these tokens centres, whatever p > 0 is."""
-    draws = np.full((N_DRAWS, length), 0.999)
+    draws = torch.full((N_DRAWS, length), 0.999)
     draws[CENTRE, list(centres)] = 0.0
     return draws
 
 
-def runs(mask: np.ndarray) -> list[tuple[int, int]]:
+def runs(mask: torch.Tensor) -> list[tuple[int, int]]:
     """[start, end) of each run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(int), [0]])))
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.int(), [0]])))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def check_share(hits: np.ndarray, expected: float) -> None:
+def check_share(hits: torch.Tensor, expected: float) -> None:
     """The share of True among independent draws lies within 5 sd of what is expected."""
+    hits = torch.as_tensor(hits).double()
     sd = (expected * (1 - expected) / len(hits)) ** 0.5
     assert abs(hits.mean() - expected) < 5 * sd, (hits.mean(), expected, sd)
 
@@ -88,7 +89,7 @@ def batches(draw):
 # Which tokens are masked
 
 
-def brute_mask(batch: Packed, masker: Masker, width: int, draws: np.ndarray) -> list[bool]:
+def brute_mask(batch: Packed, masker: Masker, width: int, draws: torch.Tensor) -> list[bool]:
     masked = [False] * len(batch.ids)
     for i, token in enumerate(batch.ids):
         if token < 5 or draws[CENTRE, i] >= masker.centre_prob(width):
@@ -117,7 +118,7 @@ def test_the_mask_is_the_union_of_clipped_spans(batch, width, prob, span, smalle
     draws = draws_of(len(batch.ids), seed)
     corrupted, masked = batch.masked(masker, width, draws)
     assert masked.tolist() == brute_mask(batch, masker, width, draws)
-    assert masked.dtype == bool
+    assert masked.dtype == torch.bool
     assert corrupted.dtype == batch.ids.dtype
     assert (corrupted[~masked] == batch.ids[~masked]).all()
 
@@ -161,10 +162,10 @@ def test_specials_and_unknown_kmers_are_never_centres_nor_masked_nor_changed():
     sequence = [UNK] * 3 + [100] * 20 + [UNK] * 2 + [101] * 20 + [UNK, PAD]
     batch = Packed.of([sequence] * 50)
     special = batch.ids < 5
-    everything = np.zeros((N_DRAWS, len(batch.ids)))
+    everything = torch.zeros((N_DRAWS, len(batch.ids)))
     _, masked = batch.masked(Masker(VOCAB), 6, everything)
     assert (masked == ~special).all()
-    only_special_centres = np.where(special, 0.0, 0.999) * np.ones((N_DRAWS, 1))
+    only_special_centres = torch.where(special, 0.0, 0.999) * torch.ones((N_DRAWS, 1))
     _, masked = batch.masked(Masker(VOCAB), 6, only_special_centres)
     assert not masked.any()
     for corruption in ("bert", "mask", "span"):
@@ -182,8 +183,8 @@ def test_a_span_goes_on_beyond_an_unknown_kmer():
 
 def test_equal_draws_give_equal_masks_and_the_batch_stays_as_it_was():
     batch, draws = rows(20, 100), draws_of(20 * 102, 1)
-    before, masker = batch.ids.copy(), Masker(VOCAB, smallest=6, span="uniform")
-    once, again = batch.masked(masker, 14, draws), batch.masked(masker, 14, draws.copy())
+    before, masker = batch.ids.clone(), Masker(VOCAB, smallest=6, span="uniform")
+    once, again = batch.masked(masker, 14, draws), batch.masked(masker, 14, draws.clone())
     other = batch.masked(masker, 14, draws_of(20 * 102, 2))
     assert (once[0] == again[0]).all()
     assert (once[1] == again[1]).all()
@@ -195,7 +196,7 @@ def test_equal_draws_give_equal_masks_and_the_batch_stays_as_it_was():
 @pytest.mark.parametrize("span", ["fixed", "uniform"])
 def test_probability_zero_masks_nothing(controls, span):
     masker = Masker(VOCAB, smallest=6, span=span, **controls)
-    corrupted, masked = rows(5, 30).masked(masker, 14, np.zeros((N_DRAWS, 160)))
+    corrupted, masked = rows(5, 30).masked(masker, 14, torch.zeros((N_DRAWS, 160)))
     assert not masked.any()
     assert (corrupted == rows(5, 30).ids).all()
 
@@ -212,9 +213,11 @@ def test_spans_is_the_union_of_intervals(length, data):
     intervals = data.draw(
         st.lists(st.tuples(*[st.integers(0, length)] * 2).map(sorted), max_size=8)
     )
-    start, end = (np.array([i[side] for i in intervals], dtype=int) for side in (0, 1))
-    inside = {base for low, high in intervals for base in range(low, high)}
-    assert np.flatnonzero(spans(length, start, end)).tolist() == sorted(inside)
+    start, end = (torch.tensor([i[side] for i in intervals], dtype=torch.long) for side in (0, 1))
+    which = torch.tensor([data.draw(st.booleans()) for _ in intervals], dtype=torch.bool)
+    named = [interval for interval, is_named in zip(intervals, which, strict=True) if is_named]
+    inside = {base for low, high in named for base in range(low, high)}
+    assert spans(length, start, end, which).nonzero()[:, 0].tolist() == sorted(inside)
 
 
 # How many tokens are masked
@@ -222,7 +225,7 @@ def test_spans_is_the_union_of_intervals(length, data):
 N_ROWS, ROW, MIDDLE = 30_000, 15, 8  # spans of 14 at the middle k-mer just fit in a row
 
 
-def middle_tokens(masker: Masker, width: int, seed: int) -> np.ndarray:
+def middle_tokens(masker: Masker, width: int, seed: int) -> torch.Tensor:
     """Whether the middle k-mer of each of many sequences is masked: independent draws."""
     batch = rows(N_ROWS, ROW)
     _, masked = batch.masked(masker, width, draws_of(len(batch.ids), seed))
@@ -298,6 +301,7 @@ def test_uniform_spans_draw_each_width_up_to_the_phases_alike(smallest, width, e
         ({"mask_prob": -0.1}, "not -0.1"),
         ({"mask_ratio": 1.5}, "not 1.5"),
         ({"mask_prob": float("nan")}, "not nan"),
+        ({"repeat_weight": 1.5}, r"must be in 0\.\.1, not 1.5"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, complaint):
@@ -337,9 +341,9 @@ def test_random_replacements_are_kmers_and_all_of_them(k, corruption):
 
 
 def test_the_extremes_of_the_draws_give_the_first_and_the_last_kmer():
-    draws = np.zeros((N_DRAWS, 22))
+    draws = torch.zeros((N_DRAWS, 22))
     draws[CORRUPT] = 0.85
-    draws[REPLACE, ::2] = np.nextafter(1.0, 0.0)
+    draws[REPLACE, ::2] = 1 - 2.0**-24
     corrupted, masked = rows(1, 20).masked(Masker(VOCAB), 6, draws)
     assert corrupted[masked].tolist() == [5, VOCAB - 1] * 10
 
@@ -349,7 +353,7 @@ def test_the_extremes_of_the_draws_give_the_first_and_the_last_kmer():
     [(0.0, MASK), (0.7999, MASK), (0.8, 5), (0.8999, 5), (0.9, 100), (0.9999, 100)],
 )
 def test_80_10_10_cuts_where_it_says(chance, expected):
-    draws = np.zeros((N_DRAWS, 22))
+    draws = torch.zeros((N_DRAWS, 22))
     draws[CORRUPT] = chance
     corrupted, masked = rows(1, 20).masked(Masker(VOCAB), 6, draws)
     assert set(corrupted[masked].tolist()) == {expected}
@@ -384,10 +388,10 @@ def test_span_corruption_draws_once_for_a_run_of_masked_tokens():
 # How many bases the mask hides
 
 
-def brute_hidden(batch: Packed, masked: np.ndarray, k: int, stride: int) -> int:
+def brute_hidden(batch: Packed, masked: torch.Tensor, k: int, stride: int) -> int:
     hidden = 0
-    for number in np.unique(batch.sequence):
-        at = np.flatnonzero(batch.sequence == number)
+    for number in batch.sequence.unique():
+        at = (batch.sequence == number).nonzero()[:, 0]
         bases_of = {t: range(i * stride, i * stride + k) for i, t in enumerate(at.tolist())}
         covered = {base for t in bases_of if masked[t] for base in bases_of[t]}
         shown = {
@@ -397,14 +401,14 @@ def brute_hidden(batch: Packed, masked: np.ndarray, k: int, stride: int) -> int:
     return hidden
 
 
-def count_hidden(batch: Packed, masked: np.ndarray, k: int, stride: int = 1) -> int:
-    return hidden_bases(masked, batch.ids >= 5, batch.sequence, k, stride)
+def count_hidden(batch: Packed, masked: torch.Tensor, k: int, stride: int = 1) -> int:
+    return hidden_bases(masked, batch.ids >= 5, batch.sequence, k, stride).item()
 
 
 @given(batches(), st.integers(1, 8), st.booleans(), st.floats(0, 0.9), st.integers(0, 1 << 30))
 @settings(max_examples=200, deadline=None)
 def test_hidden_bases_equals_counting_base_by_base(batch, k, overlapping, share, seed):
-    random = np.random.default_rng(seed).random(len(batch.ids))
+    random = draws_of(len(batch.ids), seed)[0]
     masked = (random < share) & (batch.ids >= 5)
     stride = 1 if overlapping else k
     assert count_hidden(batch, masked, k, stride) == brute_hidden(batch, masked, k, stride)
@@ -415,9 +419,9 @@ def one_sequence(length: int = 40, unknown: tuple[int, ...] = ()) -> Packed:
     return Packed.of([sequence])
 
 
-def mask_of(batch: Packed, *spans_: tuple[int, int]) -> np.ndarray:
+def mask_of(batch: Packed, *spans_: tuple[int, int]) -> torch.Tensor:
     """The mask of some [start, end), k-mers counted from 0 in the first sequence."""
-    masked = np.zeros(len(batch.ids), dtype=bool)
+    masked = torch.zeros(len(batch.ids), dtype=torch.bool)
     for start, end in spans_:
         masked[1 + start : 1 + end] = True
     return masked & (batch.ids >= 5)
@@ -471,7 +475,7 @@ def test_a_run_beside_an_n_hides_more():
 
 def test_neighbouring_sequences_show_nothing_of_each_other():
     batch = Packed.of([[100] * 10, [100] * 10], specials=False)
-    masked = np.zeros(20, dtype=bool)
+    masked = torch.zeros(20, dtype=torch.bool)
     masked[7:13] = True
     # Three k-mers at an end each: three bases and no more.
     assert count_hidden(batch, masked, 6) == 6
@@ -488,7 +492,7 @@ def test_non_overlapping_kmers_hide_every_base(k, spans_):
 def test_nothing_masked_hides_nothing():
     batch = one_sequence()
     assert count_hidden(batch, mask_of(batch), 6) == 0
-    assert count_hidden(Packed.of([]), np.zeros(0, dtype=bool), 6) == 0
+    assert count_hidden(Packed.of([]), torch.zeros(0, dtype=torch.bool), 6) == 0
 
 
 def test_the_hidden_bases_of_real_ids_cannot_be_read_off_the_kmers_left():
@@ -496,6 +500,50 @@ def test_the_hidden_bases_of_real_ids_cannot_be_read_off_the_kmers_left():
     batch = Packed.of([encode(sequence, 6).tolist()])
     _, masked = batch.masked(Masker(VOCAB), 8, centres_only(len(batch.ids), 12))
     shown = set()
-    for t in np.flatnonzero(~masked & (batch.ids >= 5)).tolist():
+    for t in (~masked & (batch.ids >= 5)).nonzero()[:, 0].tolist():
         shown |= set(range(t - 1, t - 1 + 6))
     assert len(sequence) - len(shown) == count_hidden(batch, masked, 6) == 3
+
+
+# Repeats
+
+
+def half_repeats(n: int) -> tuple[Packed, torch.Tensor]:
+    """``n`` sequences of 40 k-mers, the last 20 of each soft-masked."""
+    batch = rows(n, 40)
+    return batch, ((torch.arange(42) > 20) & (torch.arange(42) < 41)).repeat(n)
+
+
+@pytest.mark.parametrize("weight", [0.25, 0.5, 1.0])
+def test_a_repeat_is_a_centre_so_much_more_rarely(weight):
+    batch, repeat = half_repeats(4000)
+    masker = Masker(VOCAB, mask_prob=0.1, repeat_weight=weight)
+    _, masked = batch.masked(masker, 1, draws_of(len(batch.ids), 1), repeat)
+    check_share(masked[repeat], 0.1 * weight)
+    check_share(masked[(batch.ids >= 5) & ~repeat], 0.1)
+
+
+def test_spans_reach_into_repeats_unless_their_weight_is_0():
+    batch, repeat = half_repeats(1)
+    centre = centres_only(42, 20)  # the last k-mer before the repeat
+    assert runs(batch.masked(Masker(VOCAB), 6, centre, repeat)[1]) == [(18, 24)]
+    rare = Masker(VOCAB, repeat_weight=0.1)
+    assert runs(batch.masked(rare, 6, centre, repeat)[1]) == [(18, 24)]
+    never = Masker(VOCAB, repeat_weight=0.0)
+    corrupted, masked = batch.masked(never, 6, centre, repeat)
+    assert runs(masked) == [(18, 21)]
+    assert (corrupted[repeat] == batch.ids[repeat]).all()
+    assert (never.maskable(batch.ids, repeat) == ((batch.ids >= 5) & ~repeat)).all()
+    assert (rare.maskable(batch.ids, repeat) == (batch.ids >= 5)).all()
+
+
+@given(batches(), st.sampled_from(["bert", "mask", "span"]), st.integers(0, 1 << 30))
+@settings(max_examples=50, deadline=None)
+def test_a_weight_of_1_changes_nothing(batch, corruption, seed):
+    draws = draws_of(len(batch.ids), seed)
+    repeat = (draws[WIDTH] < 0.5) & (batch.ids >= 5)
+    masker = Masker(VOCAB, mask_prob=0.2, corruption=corruption)
+    for one, other in zip(
+        batch.masked(masker, 8, draws), batch.masked(masker, 8, draws, repeat), strict=True
+    ):
+        assert torch.equal(one, other)

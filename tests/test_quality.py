@@ -250,4 +250,4 @@ def test_the_committed_ledger_is_sound(quality):
 def test_the_page_shows_the_committed_ledger(quality):
     page = (FOLDER.parents[1] / "docs" / "quality.md").read_text()
     tables = quality.table.report(quality.ledger.read(FOLDER / "ledger.jsonl"))
-    assert quality.table.put_into(page, tables) == page, "run `just docs`"
+    assert quality.ledger.put_into(page, tables) == page, "run `just docs`"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 from click.core import ParameterSource
 
@@ -161,6 +163,24 @@ from dnatk.cli.options import device_option, precision_option, threads_option
     help="Share of each input in the mixture.  [default: by its bases]",
 )
 @click.option(
+    "--temperature",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    metavar="T",
+    help="Without --weights, draw inputs in proportion to (share of bases)^T: 1 by their bases, 0 "
+    "all alike.",
+)
+@click.option(
+    "--repeat-weight",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    metavar="W",
+    help="Chance of a soft-masked (lower-case) k-mer to be the centre of a span, as a share of the "
+    "others'; 0: it is never masked nor scored.",
+)
+@click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=42,
@@ -172,7 +192,15 @@ from dnatk.cli.options import device_option, precision_option, threads_option
     type=click.IntRange(min=1),
     default=1000,
     show_default=True,
-    help="Steps between checkpoints; the last two are kept.",
+    help="Steps between checkpoints.",
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="How many checkpoints stay; 0: all.",
 )
 @click.option(
     "--log-steps",
@@ -191,7 +219,8 @@ def command(ctx, inputs, output, resume, device, threads, weights, kmer_stride, 
     INPUTs are FASTA files (plain, bgzip or gzip) or CSV/TSV tables with a 'sequence' column.
     Windows are drawn at random from both strands; short sequences are taken whole. DIR receives
     an ordinary transformers model with its tokenizer, metrics.jsonl, loss.png and checkpoints;
-    killed at any time, the run goes on with --resume.
+    killed at any time, the run goes on with --resume. Ctrl-C, SIGTERM and SIGUSR1 end it after the
+    step at hand and a checkpoint. torchrun -m dnatk pretrain ... shares each step among GPUs.
 
     \b
     Example:
@@ -201,6 +230,8 @@ def command(ctx, inputs, output, resume, device, threads, weights, kmer_stride, 
     """
     if options["mask_prob"] is not None and options["mask_ratio"] is not None:
         raise click.UsageError("--mask-prob and --mask-ratio exclude each other.")
+    if weights and options["temperature"] != 1:
+        raise click.UsageError("--weights and --temperature exclude each other.")
     if options["init"]:
         for name in ("preset", "k", "kmer_stride", "start"):
             if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
@@ -218,6 +249,8 @@ def command(ctx, inputs, output, resume, device, threads, weights, kmer_stride, 
     from dnatk.model.placement import prepare_cpu
     from dnatk.training.config import PretrainConfig
     from dnatk.training.pretrain import pretrain
+    from dnatk.training.ranks import PeerGone
+    from dnatk.training.stopping import Stop
 
     config = PretrainConfig(
         inputs=inputs,
@@ -226,7 +259,16 @@ def command(ctx, inputs, output, resume, device, threads, weights, kmer_stride, 
         **{name: value for name, value in options.items() if value is not None},
     )
     prepare_cpu(threads)
-    console = ctx.obj
-    with console.progress() as progress:
-        pretrain(config, output, device=device, resume=resume, progress=progress)
-    console.say(f"model in {output}")
+    console, stop = ctx.obj, Stop()
+    try:
+        with console.progress() as progress:
+            pretrain(config, output, device=device, resume=resume, progress=progress, stop=stop)
+    except PeerGone:
+        if os.environ.get("RANK", "0") == "0":
+            raise
+        ctx.exit(1)  # once is enough
+    if stop.step is None:
+        console.say(f"model in {output}")
+        return
+    console.say(f"stopped by {stop.signal} after step {stop.step}; --resume goes on")
+    ctx.exit(130 if stop.signal == "SIGINT" else 0)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from dnatk.genome.index import fresh_index, random_access_file
 from dnatk.genome.names import unknown_contig_hint
 from dnatk.genome.regions import Region
 
-__all__ = ["Genome", "check_nucleotides", "open_text", "read_fasta", "sha256"]
+__all__ = ["Genome", "check_nucleotides", "open_text", "read_fasta", "sha256", "stream_fasta"]
 
 _NUCLEOTIDES = b"ACGTURYSWKMBDHVNacgturyswkmbdhvn-.*"
 
@@ -66,6 +66,62 @@ def read_fasta(
         if name is None:
             raise InputError("is empty: no sequence in it", path=shown)
         yield record()
+
+
+def stream_fasta(path: str | Path, block: int = 1 << 22) -> Iterator[tuple[str, np.ndarray]]:
+    """Stream (name, bases (L,) uint8) of every record in pieces, for records of any length.
+
+    The pieces of a record follow each other under its name, the first one empty; none is longer
+    than two blocks of ``block`` bytes. What is read and what is refused is as in
+    :func:`read_fasta`.
+    """
+    seen: dict[str, int] = {}
+    name, number, offset = None, 1, 0
+    with open_text(path) as handle:
+        for is_header, text in _sections(handle, block):
+            if is_header:
+                name, offset = header_name(text.strip(), path, number), 0
+                if name in seen:
+                    raise duplicate(name, path, seen[name], number)
+                seen[name] = number
+                yield name, np.empty(0, dtype=np.uint8)
+            elif name is not None:
+                piece = _joined(text, path, name, offset)
+                offset += len(piece)
+                yield name, np.frombuffer(piece, dtype=np.uint8)
+            else:
+                for at, line in enumerate(text.split(b"\n"), start=number):
+                    if line.strip() and not line.strip().startswith(b";"):
+                        raise not_fasta(line.strip(), path, at)
+            number += text.count(b"\n")
+    if name is None:
+        raise InputError("is empty: no sequence in it", path=path)
+
+
+def _sections(handle: BinaryIO, block: int) -> Iterator[tuple[bool, bytes]]:
+    """Header lines (True) and the text between them (False), cut at line ends where it can be."""
+    line_begins = True
+    while text := handle.read(block):
+        text += handle.readline(block)
+        at = 0
+        while at < len(text):
+            is_header = line_begins and text.startswith(b">", at)
+            if is_header and text.find(b"\n", at) < 0:
+                text += handle.readline()
+            end = text.find(b"\n" if is_header else b"\n>", at) + 1 or len(text)
+            yield is_header, text[at:end]
+            line_begins = text.startswith(b"\n", end - 1)
+            at = end
+
+
+def _joined(text: bytes, path: str | Path, name: str, offset: int) -> bytes:
+    """The bases of some lines; ``offset`` is how many of the record stand before them."""
+    bases = text.replace(b"\n", b"")
+    if bases.translate(None, _NUCLEOTIDES):
+        # Windows line ends, blanks at a line's end, or indeed no nucleotide.
+        bases = b"".join(line.strip() for line in text.split(b"\n"))
+        check_nucleotides(bases, path, name, offset)
+    return bases
 
 
 def check_nucleotides(sequence: bytes, path: str | Path, contig: str, offset: int) -> None:

@@ -1,4 +1,4 @@
-"""Which tokens a model must guess: RandomMask and its baselines. No torch here."""
+"""Which tokens a model must guess: RandomMask and its baselines."""
 
 from dnatk.masking.schedule import Phase, Schedule, parse_phases
 from dnatk.masking.strategies import Masker, hidden_bases

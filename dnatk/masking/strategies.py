@@ -1,6 +1,8 @@
-"""RandomMask and its baselines, one vectorised step for a packed batch.
+"""RandomMask and its baselines, one vectorised step for a packed batch, on any device.
 
-Shapes: T tokens of all sequences of a batch one after another (packed), S sequences.
+Shapes: T tokens of all sequences of a batch one after another (packed).
+
+Nothing here asks a GPU for a number, so that no step waits for it.
 
 Every maskable token becomes a centre with probability p, independently, redrawn for every batch.
 A centre at i masks the m tokens from i - (m-1)//2 to i + m//2, clipped to its sequence; spans that
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
+import torch
 
 from dnatk.errors import InputError
 from dnatk.kmers.vocab import FIRST_KMER, MASK
@@ -40,6 +42,8 @@ class Masker:
         span: "fixed" (m itself) or "uniform" (each centre draws from smallest, smallest+2, .. m).
         corruption: "bert" (80 % [MASK], 10 % a random k-mer, 10 % unchanged, drawn per token),
             "mask" (all [MASK]), "span" (80/10/10 drawn once for a whole run of masked tokens).
+        repeat_weight: the chance of a soft-masked k-mer to be a centre, as a share of p. With 0
+            such k-mers are also never masked and never scored.
     """
 
     vocab_size: int
@@ -48,6 +52,7 @@ class Masker:
     mask_ratio: float | None = None
     span: str = "fixed"
     corruption: str = "bert"
+    repeat_weight: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
@@ -59,12 +64,14 @@ class Masker:
         chance = self.mask_prob if self.mask_ratio is None else self.mask_ratio
         if not 0 <= chance < 1:
             raise InputError(f"the masking probability or ratio must be in [0, 1), not {chance}")
+        if not 0 <= self.repeat_weight <= 1:
+            raise InputError(f"the weight of repeats must be in 0..1, not {self.repeat_weight}")
 
-    def widths(self, width: int) -> np.ndarray:
+    def widths(self, width: int) -> torch.Tensor:
         """The span widths that a centre may draw in a phase of ``width``."""
         if self.span == "fixed" or width <= self.smallest:
-            return np.array([width])
-        return np.arange(self.smallest, width + 1, 2)
+            return torch.tensor([width])
+        return torch.arange(self.smallest, width + 1, 2)
 
     def centre_prob(self, width: int) -> float:
         """p for a phase of ``width``: given, or solved from the mask ratio r.
@@ -90,18 +97,24 @@ class Masker:
         """Expected masked share of interior tokens: 1 - (1-p)^m for a fixed width m."""
         prob = self.centre_prob(width) if prob is None else prob
         widths = self.widths(width)
-        offsets = np.arange(-width, width + 1)[:, None]
-        reach = ((offsets >= -((widths - 1) // 2)) & (offsets <= widths // 2)).mean(axis=1)
-        return float(1 - np.prod(1 - prob * reach))
+        offsets = torch.arange(-width, width + 1)[:, None]
+        reach = ((offsets >= -((widths - 1) // 2)) & (offsets <= widths // 2)).double().mean(dim=1)
+        return float(1 - torch.prod(1 - prob * reach))
+
+    def maskable(self, ids_T: torch.Tensor, repeat_T: torch.Tensor | None = None) -> torch.Tensor:
+        """(T,) bool: the tokens that may be masked and scored."""
+        kmer_T = ids_T >= FIRST_KMER
+        return kmer_T if self.repeat_weight or repeat_T is None else kmer_T & ~repeat_T
 
     def apply(
         self,
-        ids_T: np.ndarray,
-        first_T: np.ndarray,
-        last_T: np.ndarray,
+        ids_T: torch.Tensor,
+        first_T: torch.Tensor,
+        last_T: torch.Tensor,
         width: int,
-        draws: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
+        draws: torch.Tensor,
+        repeat_T: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mask one packed batch.
 
         Args:
@@ -110,53 +123,70 @@ class Masker:
                 positions in the batch: where spans are clipped.
             width: m, the span width of the current phase.
             draws: (4, T) independent uniform numbers in [0, 1), see :data:`N_DRAWS`.
+            repeat_T: (T,) bool, the soft-masked k-mers; none where it is left out.
 
         Returns:
             The corrupted ids (T,) and the mask (T,) bool: the tokens that are scored.
         """
-        maskable_T = ids_T >= FIRST_KMER
-        centre_C = np.flatnonzero(maskable_T & (draws[_CENTRE] < self.centre_prob(width)))
+        maskable_T = self.maskable(ids_T, repeat_T)
+        chance_T = torch.full_like(draws[_CENTRE], self.centre_prob(width))
+        if repeat_T is not None:
+            chance_T = torch.where(repeat_T, chance_T * self.repeat_weight, chance_T)
+        centre_T = maskable_T & (draws[_CENTRE] < chance_T)
         widths = self.widths(width)
-        width_C = widths[(draws[_WIDTH, centre_C] * len(widths)).astype(np.intp)]
+        # The widths rise by 2, or there is one.
+        width_T = int(widths[0]) + 2 * (draws[_WIDTH] * len(widths)).to(first_T.dtype)
+        at_T = torch.arange(len(ids_T), device=ids_T.device)
         masked_T = maskable_T & spans(
             len(ids_T),
-            np.maximum(centre_C - (width_C - 1) // 2, first_T[centre_C]),
-            np.minimum(centre_C + width_C // 2 + 1, last_T[centre_C]),
+            torch.maximum(at_T - (width_T - 1) // 2, first_T),
+            torch.minimum(at_T + width_T // 2 + 1, last_T),
+            centre_T,
         )
         return self._corrupt(ids_T, masked_T, draws), masked_T
 
-    def _corrupt(self, ids_T: np.ndarray, masked_T: np.ndarray, draws: np.ndarray) -> np.ndarray:
-        at_M = np.flatnonzero(masked_T)
-        corrupted_T = ids_T.copy()
+    def _corrupt(
+        self, ids_T: torch.Tensor, masked_T: torch.Tensor, draws: torch.Tensor
+    ) -> torch.Tensor:
         if self.corruption == "mask":
-            corrupted_T[at_M] = MASK
-            return corrupted_T
-        chance_M = draws[_CORRUPT, at_M]
-        if self.corruption == "span" and len(at_M):
-            first_M = np.diff(at_M, prepend=-2) != 1
-            chance_M = chance_M[first_M][np.cumsum(first_M) - 1]
+            return ids_T.masked_fill(masked_T, MASK)
+        chance_T = draws[_CORRUPT]
+        if self.corruption == "span":
+            chance_T = chance_T[_run_starts(masked_T)]
         n_kmers = self.vocab_size - FIRST_KMER
-        random_M = FIRST_KMER + (draws[_REPLACE, at_M] * n_kmers).astype(ids_T.dtype)
-        corrupted_T[at_M] = np.select(
-            [chance_M < 0.8, chance_M < 0.9], [MASK, random_M], default=ids_T[at_M]
-        )
-        return corrupted_T
+        random_T = FIRST_KMER + (draws[_REPLACE] * n_kmers).to(ids_T.dtype)
+        corrupted_T = torch.where(masked_T & (chance_T < 0.9), random_T, ids_T)
+        return corrupted_T.masked_fill(masked_T & (chance_T < 0.8), MASK)
 
 
-def spans(length: int, start_C: np.ndarray, end_C: np.ndarray) -> np.ndarray:
-    """(length,) bool: the union of the half-open spans, by a difference array."""
-    change = np.bincount(start_C, minlength=length + 1) - np.bincount(end_C, minlength=length + 1)
-    return np.cumsum(change[:length]) > 0
+def _run_starts(masked_T: torch.Tensor) -> torch.Tensor:
+    """(T,) where the run of masked tokens begins that a masked token belongs to."""
+    begins_T = masked_T.clone()
+    begins_T[1:] &= ~masked_T[:-1]
+    at_T = torch.arange(len(masked_T), device=masked_T.device)
+    return torch.where(begins_T, at_T, 0).cummax(dim=0).values
+
+
+def spans(
+    length: int, start_C: torch.Tensor, end_C: torch.Tensor, which_C: torch.Tensor
+) -> torch.Tensor:
+    """(length,) bool: the union of the half-open spans that ``which_C`` (bool) names.
+
+    By a difference array; the others of the (C,) starts and ends need only lie in 0..length.
+    """
+    change = torch.zeros(length + 1, dtype=torch.int32, device=start_C.device)
+    change.index_add_(0, start_C, which_C.int()).index_add_(0, end_C, -which_C.int())
+    return change[:length].cumsum(dim=0) > 0
 
 
 def hidden_bases(
-    masked_T: np.ndarray,
-    kmer_T: np.ndarray,
-    sequence_T: np.ndarray,
+    masked_T: torch.Tensor,
+    kmer_T: torch.Tensor,
+    sequence_T: torch.Tensor,
     k: int,
     stride: int = 1,
-) -> int:
-    """How many bases no unmasked k-mer shows, of those that masked k-mers cover.
+) -> torch.Tensor:
+    """How many bases no unmasked k-mer shows, of those that masked k-mers cover; 0-dim int64.
 
     A run of u masked tokens inside a sequence hides max(0, u-k+1) bases (stride 1); one that
     touches an end or an [UNK] hides more.
@@ -167,10 +197,14 @@ def hidden_bases(
         sequence_T: (T,) the number of each token's sequence: neighbours are told by it.
     """
     # In packed order token t begins t*stride bases on; k bases between sequences keep them apart.
-    start_T = np.arange(len(masked_T)) * stride + (sequence_T - sequence_T[:1]) * k
-    length = (start_T[-1] + k) if len(start_T) else 0
+    new_T = torch.zeros_like(sequence_T)
+    new_T[1:] = sequence_T[1:] != sequence_T[:-1]
+    at_T = torch.arange(len(masked_T), device=masked_T.device)
+    start_T = at_T * stride + new_T.cumsum(dim=0) * k
+    # No more than there can be: how many sequences there are is not known here.
+    length = len(masked_T) * (stride + k)
 
-    def covered(which_T: np.ndarray) -> np.ndarray:
-        return spans(length, start_T[which_T], start_T[which_T] + k)
+    def covered(which_T: torch.Tensor) -> torch.Tensor:
+        return spans(length, start_T, start_T + k, which_T)
 
-    return int(np.count_nonzero(covered(masked_T) & ~covered(kmer_T & ~masked_T)))
+    return (covered(masked_T) & ~covered(kmer_T & ~masked_T)).sum()

@@ -149,3 +149,12 @@ def prepare_cpu(threads: int | None) -> int:
         libc.mallopt(mmap_threshold, 32 << 20)
         libc.mallopt(trim_threshold, 1 << 30)
     return threads
+
+
+def release_memory() -> None:
+    """Give the system what :func:`prepare_cpu` keeps of tensors that are gone.
+
+    In a long training every batch has other sizes, and the pieces that none fits in pile up.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)

@@ -12,8 +12,12 @@ from dnatk.errors import TrainingError
 from dnatk.kmers.vocab import check_k
 from dnatk.masking.schedule import Schedule, parse_phases
 from dnatk.masking.strategies import DEFAULT_PROB, Masker
+from dnatk.output.files import written_whole
+from dnatk.training.windows import Mixture
 
 CONFIG_FILE = "config.toml"
+# What a resumed run may do differently: it gives the same model.
+_FREE = ("accumulate", "keep")
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,14 @@ class PretrainConfig:
         init: a model directory to start from; k and the k-mer stride are then its own.
         window: bases of a training window; a row of the batch holds that many k-mers.
         batch_tokens: tokens of one optimizer step, over all ranks and accumulated batches.
-        weights: shares of the inputs in the mixture; empty: by their bases.
+        weights: shares of the inputs in the mixture; empty: by their bases, and
+        temperature: T: in proportion to (share of bases)^T.
+        repeat_weight: how often soft-masked k-mers become centres of spans, as a share of the
+            others' chance; 0: such k-mers are never masked and never scored.
         warmup: fraction of the steps over which the learning rate rises.
         start: "local" (see :mod:`dnatk.training.initialise`) or "normal", BERT's own weights to
             start from.
+        keep: how many checkpoints stay; 0: all.
     """
 
     inputs: tuple[str, ...]
@@ -55,8 +63,11 @@ class PretrainConfig:
     min_length: int = 32
     holdout: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
+    temperature: float = 1.0
+    repeat_weight: float = 1.0
     seed: int = 42
     save_steps: int = 1000
+    keep: int = 2
     log_steps: int = 10
     precision: str = "auto"
 
@@ -73,6 +84,10 @@ class PretrainConfig:
         """The phases laid over the steps."""
         return Schedule.build(self.spans(), self.max_steps, self.order)
 
+    def mixture(self) -> Mixture:
+        """How often each input is drawn."""
+        return Mixture(self.weights, self.temperature)
+
     def masker(self, vocab_size: int) -> Masker:
         """The masking of this run."""
         return Masker(
@@ -82,13 +97,15 @@ class PretrainConfig:
             mask_ratio=self.mask_ratio or None,
             span=self.span,
             corruption=self.corruption,
+            repeat_weight=self.repeat_weight,
         )
 
     def write(self, directory: Path) -> None:
         """Write config.toml (every field; tuples as arrays)."""
         # A JSON string, number or array of them is TOML too.
         lines = [f"{name} = {json.dumps(value)}" for name, value in asdict(self).items()]
-        (directory / CONFIG_FILE).write_text("\n".join(lines) + "\n")
+        with written_whole(directory / CONFIG_FILE) as partial:
+            partial.write_text("\n".join(lines) + "\n")
 
     def check_same(self, directory: Path) -> None:
         """Raise :class:`TrainingError` naming what differs from the config.toml in a directory."""
@@ -99,7 +116,7 @@ class PretrainConfig:
             raise TrainingError(f"cannot be read: {error}", path=path) from None
         now = json.loads(json.dumps(asdict(self)))
         for name, value in now.items():
-            if written.get(name) != value:
+            if name not in _FREE and written.get(name) != value:
                 raise TrainingError(
                     f"{name} was {written.get(name)!r} and is now {value!r}",
                     path=path,

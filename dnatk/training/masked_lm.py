@@ -38,6 +38,9 @@ AttentionInterface.register(ATTENTION, _attention)
 class PackedMaskedLM(BertForMaskedLM):
     """BertForMaskedLM whose forward takes a packed batch; saved, it is a plain BertForMaskedLM."""
 
+    # Else the Trainer gives no num_items_in_batch, and the mean of means is no mean.
+    accepts_loss_kwargs = True
+
     def forward(
         self,
         ids_T: torch.Tensor,
@@ -76,6 +79,12 @@ class PackedMaskedLM(BertForMaskedLM):
             self.config.max_position_embeddings,
             **self.facts,
         )
+
+    def set_attention_dropout(self, dropout: float) -> None:
+        """The dropout of attention probabilities; that of hidden states stays."""
+        self.config.attention_probs_dropout_prob = dropout
+        for layer in self.bert.encoder.layer:
+            layer.attention.self.dropout.p = dropout
 
     def describe(self, k: int, kmer_stride: int, **facts: object) -> None:
         """What dnatk.json shall say of this model, beside its sizes."""

@@ -5,47 +5,45 @@ from __future__ import annotations
 import logging
 import math
 import os
-from dataclasses import asdict, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from transformers import TrainingArguments
 
-from dnatk import __version__
-from dnatk.errors import InputError, OutputError
+from dnatk.errors import InputError
 from dnatk.kmers import Vocabulary
-from dnatk.masking import Masker
 from dnatk.model.loading import read_model
 from dnatk.model.placement import resolve_device, resolve_precision
 from dnatk.model.presets import preset
 from dnatk.model.tokenizer_files import FACTS_FILE
 from dnatk.progress import NullProgress, Progress
-from dnatk.training.config import CONFIG_FILE, PretrainConfig
-from dnatk.training.corpus import Corpus, Sampler
-from dnatk.training.initialise import start_local
-from dnatk.training.masked_lm import (
-    PackedMaskedLM,
-    new_model,
-    pretrained_model,
-    quiet_transformers,
-)
+from dnatk.training.batches import RowDataset
+from dnatk.training.checkpoints import read_tally, staged, step_of, sync_directory
+from dnatk.training.config import PretrainConfig
+from dnatk.training.corpus import Corpus
+from dnatk.training.flops import ModelFlops, measured_peak
+from dnatk.training.heldout import SEED, HeldoutBits
+from dnatk.training.masked_lm import quiet_transformers
+from dnatk.training.metrics_log import METRICS_FILE, MetricsLog
 from dnatk.training.plot import plot_loss
-from dnatk.training.trainer import (
-    METRICS_FILE,
-    MaskedLMTrainer,
-    MetricsLog,
-    RowDataset,
-    checkpoints,
-    masked_batch,
-    staged,
-    sync_directory,
-    training_arguments,
+from dnatk.training.ranks import first, join, over_ranks, peers
+from dnatk.training.run_directory import (
+    Beginning,
+    begin,
+    check_inputs,
+    is_finished,
+    locked,
+    write_start,
 )
+from dnatk.training.starting_model import starting_model
+from dnatk.training.stopping import Stop
+from dnatk.training.trainer import MaskedLMTrainer, training_arguments
+from dnatk.training.windows import Sampler
 
 log = logging.getLogger(__name__)
-
-_HELDOUT_SEED = 20_231_007
-_HELDOUT_ROWS = 32
 
 
 def pretrain(
@@ -55,8 +53,12 @@ def pretrain(
     device: str = "auto",
     resume: bool = False,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> Path:
     """Pre-train a BERT-like model with RandomMask (Liang et al., arXiv 2310.07644).
+
+    Under torchrun or accelerate launch every process calls this. The rows of a step do not hang
+    on how many there are.
 
     Args:
         config: the run, see :class:`PretrainConfig`.
@@ -65,57 +67,46 @@ def pretrain(
         device: auto, cpu, cuda, ...
         resume: go on after the last checkpoint; without one start afresh; a finished run returns
             at once.
+        stop: SIGTERM, SIGINT and SIGUSR1 then end the run after the step at hand and a checkpoint;
+            ``stop.step`` says so. None: signals do what they did.
 
     Returns:
-        The output directory, itself a model directory.
+        The output directory, itself a model directory once the run is finished.
 
     Raises:
-        InputError, ModelError, TrainingError, OutputError: as their names say.
+        InputError, ModelError, TrainingError, OutputError: as their names say; of the latter
+            :class:`~dnatk.training.ranks.PeerGone` where another process has failed.
     """
     run = Path(output)
     place = resolve_device(device)
-    config = _resolve(config)
-    schedule = config.schedule()
-    if _is_finished(run, config, resume):
-        log.warning("%s is finished: %d steps", run, config.max_steps)
-        return run
-    last = (checkpoints(run) or [None])[-1] if resume else None
-
     quiet_transformers()
-    corpus = _read_corpus(config, run)
-    tokens = (config.window - config.k) // config.kmer_stride + 3
-    sizes = {"k": config.k, "kmer_stride": config.kmer_stride, "row_tokens": tokens}
-    masker = config.masker(len(Vocabulary(config.k)))
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    rows = max(1, round(config.batch_tokens / (tokens * ranks * config.accumulate)))
-    dataset = RowDataset(
-        Sampler(corpus, corpus.train, seed=config.seed, **sizes),
-        masker,
-        schedule,
-        config.max_steps,
-        rows * ranks * config.accumulate,
-    )
-    heldout = None
-    if len(corpus.heldout.start):
-        unseen = Sampler(corpus, corpus.heldout, seed=_HELDOUT_SEED, **sizes)
-        heldout = _heldout_bits(unseen, masker, sorted({width for width, _ in config.spans()}))
-    metrics = MetricsLog(run / METRICS_FILE, schedule, progress or NullProgress())
-    metrics.keep_until(int(last.name.split("-")[1]) if last else 0)
-    trainer = MaskedLMTrainer(
-        model=_model(config, corpus),
-        train_dataset=dataset,
-        heldout=heldout,
-        log_file=metrics,
-        args=_arguments(config, run, place, rows),
-    )
-    config.write(run)
-    if last is not None:
-        log.warning("resuming after %s", last)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
-    if trainer.is_world_process_zero():
-        plot_loss(run / METRICS_FILE, schedule, run / "loss.png")
-        _publish(trainer, run)
+    with peers():
+        ranks = join(place)
+        # What all ranks would stumble over, rank 0 says alone.
+        with ranks.main_process_first():
+            config = _resolve(config)
+            config.mixture().check(len(config.inputs))
+            rows = _rows(config, ranks.num_processes)
+            config.schedule()
+            finished = resume and ranks.is_main_process and is_finished(run, config)
+        if first(ranks, lambda: finished):
+            log.warning("%s is finished: %d steps", run, config.max_steps)
+            return run
+        alone = ranks.num_processes == 1
+        with locked(run) if ranks.is_main_process else nullcontext():
+            beginning = first(ranks, lambda: begin(run, config, resume))
+            with _listening(stop, "SIGUSR1", alone=alone):
+                trainer = _trainer(config, run, place, rows, ranks, beginning, progress, stop)
+                with _listening(stop, "SIGTERM", "SIGINT", alone=alone):
+                    last = beginning.last
+                    trainer.train(resume_from_checkpoint=str(last) if last else None)
+                    if trainer.state.global_step == config.max_steps:
+                        _publish(trainer, run, config)
     return run
+
+
+def _listening(stop: Stop | None, *names: str, alone: bool):
+    return nullcontext() if stop is None else stop.listening(*names, alone=alone)
 
 
 def _resolve(config: PretrainConfig) -> PretrainConfig:
@@ -137,66 +128,132 @@ def _resolve(config: PretrainConfig) -> PretrainConfig:
     return replace(config, window=window)
 
 
-def _is_finished(run: Path, config: PretrainConfig, resume: bool) -> bool:
-    """Make the directory ready; True where ``resume`` finds the run complete."""
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot be made: {error.strerror}", path=run) from None
-    if (run / CONFIG_FILE).exists() or (run / FACTS_FILE).exists():
-        if not resume:
-            raise OutputError(
-                "already holds a run", path=run, hint="--resume goes on with it, or name another"
-            )
-        config.check_same(run)
-        return (run / FACTS_FILE).exists()
-    return False
+def _row_tokens(config: PretrainConfig) -> int:
+    return (config.window - config.k) // config.kmer_stride + 3
 
 
-def _read_corpus(config: PretrainConfig, run: Path) -> Corpus:
-    corpus = Corpus(
-        config.inputs,
-        directory=run,
-        holdout=config.holdout,
-        min_length=config.min_length,
-        weights=config.weights or None,
+def _rows(config: PretrainConfig, ranks: int) -> int:
+    """Rows of one pass of one rank.
+
+    The rows of a step are those of one process, whatever their number: else a run would see other
+    data on another number of GPUs.
+    """
+    tokens = _row_tokens(config)
+    rows = max(1, round(config.batch_tokens / tokens))
+    passes = ranks * config.accumulate
+    if rows % passes:
+        near = max(1, round(rows / passes)) * passes
+        raise InputError(
+            f"a step has {rows} rows of {tokens} tokens, which {ranks} processes with "
+            f"{config.accumulate} passes each cannot share evenly",
+            hint=f"--batch-tokens {near * tokens} makes it {near} rows",
+        )
+    return rows // passes
+
+
+def _trainer(
+    config: PretrainConfig,
+    run: Path,
+    place: torch.device,
+    rows: int,
+    ranks: PartialState,
+    beginning: Beginning,
+    progress: Progress | None,
+    stop: Stop | None,
+) -> MaskedLMTrainer:
+    """Everything ready to train, from the beginning or from where the run was cut off."""
+    last = beginning.last
+    dtype = resolve_precision(config.precision, place)
+    arguments = _arguments(config, run, place, dtype, rows)
+    corpus = _read_corpus(config, run, ranks)
+    sha256 = {source.path: source.sha256 for source in corpus.sources}
+    masker = config.masker(len(Vocabulary(config.k)))
+    dataset = RowDataset(
+        _sampler(config, corpus, corpus.train, config.seed, arguments.device),
+        masker,
+        config.schedule(),
+        config.max_steps,
+        rows * ranks.num_processes * config.accumulate,
     )
+    heldout = None
+    if len(corpus.heldout.start):
+        unseen = _sampler(config, corpus, corpus.heldout, SEED, arguments.device)
+        heldout = HeldoutBits(unseen, masker, sorted({width for width, _ in config.spans()}))
+    model = starting_model(config, corpus.sources, arguments.device)
+    peak = over_ranks(measured_peak(arguments.device, dtype))
+    log.info("matrix products in %s: %.3g TFLOP/s at best", str(dtype)[6:], peak / 1e12)
+    metrics = MetricsLog(
+        run / METRICS_FILE,
+        config.schedule(),
+        progress or NullProgress(),
+        ModelFlops.of(model),
+        peak,
+    )
+    if ranks.is_main_process:
+        if last is not None:
+            check_inputs(run, sha256)
+            log.warning("resuming after %s", last)
+        write_start(run, config, sha256)
+    step, tally = (step_of(last), read_tally(last)) if last else (0, None)
+    metrics.go_on(step, tally, write=ranks.is_main_process)
+    return MaskedLMTrainer(
+        model=model,
+        train_dataset=dataset,
+        heldout=heldout,
+        log_file=metrics,
+        keep=config.keep,
+        stop=stop,
+        args=arguments,
+    )
+
+
+def _read_corpus(config: PretrainConfig, run: Path, ranks: PartialState) -> Corpus:
+    """Rank 0 reads the inputs, the others open what it wrote."""
+    with ranks.main_process_first():
+        corpus = (
+            Corpus.read(
+                config.inputs,
+                directory=run,
+                k=config.k,
+                holdout=config.holdout,
+                min_length=config.min_length,
+            )
+            if ranks.is_main_process
+            else Corpus.open(run)
+        )
+    ranks.wait_for_everyone()
+    if ranks.is_main_process:
+        Corpus.remove(run)  # nobody else will open it
     for source in corpus.sources:
         log.info("%s: %d records, %d bases", source.path, source.records, source.bases)
         if source.too_short:
             short = (source.path, source.too_short, config.min_length)
             log.warning("%s: %d records shorter than %d bases left out", *short)
+        if source.mostly_n:
+            log.warning("%s: %d records that are mostly N left out", source.path, source.mostly_n)
     return corpus
 
 
-def _model(config: PretrainConfig, corpus: Corpus) -> PackedMaskedLM:
-    model = pretrained_model(read_model(config.init).directory) if config.init else _fresh(config)
-    model.describe(
-        config.k,
-        config.kmer_stride,
-        dnatk_version=__version__,
-        steps=config.max_steps,
-        training={**asdict(config), "sources": [asdict(source) for source in corpus.sources]},
+def _sampler(config: PretrainConfig, corpus: Corpus, segments, seed: int, device) -> Sampler:
+    return Sampler(
+        corpus,
+        segments,
+        k=config.k,
+        kmer_stride=config.kmer_stride,
+        row_tokens=_row_tokens(config),
+        seed=seed,
+        mixture=config.mixture(),
+        device=device,
     )
-    return model
-
-
-def _fresh(config: PretrainConfig) -> PackedMaskedLM:
-    sizes = preset(config.preset).bert_config(config.k)
-    if config.start == "normal":
-        return new_model(sizes, config.seed)
-    model = new_model({**sizes, "initializer_range": sizes["hidden_size"] ** -0.5}, config.seed)
-    start_local(model, config.k, config.seed)
-    return model
 
 
 def _arguments(
-    config: PretrainConfig, run: Path, place: torch.device, rows: int
+    config: PretrainConfig, run: Path, place: torch.device, dtype: torch.dtype, rows: int
 ) -> TrainingArguments:
     return training_arguments(
         run,
         device=place,
-        dtype=resolve_precision(config.precision, place),
+        dtype=dtype,
         max_steps=config.max_steps,
         per_device_train_batch_size=rows,
         gradient_accumulation_steps=config.accumulate,
@@ -207,41 +264,22 @@ def _arguments(
         logging_steps=min(config.log_steps, config.max_steps),
         save_steps=min(config.save_steps, config.max_steps),
         seed=config.seed,
+        average_tokens_across_devices=True,
+        dataloader_pin_memory=False,  # batches are made where they are used
+        ddp_find_unused_parameters=False,  # all weights have gradients in every pass
     )
 
 
-def _publish(trainer: MaskedLMTrainer, run: Path) -> None:
+def _publish(trainer: MaskedLMTrainer, run: Path, config: PretrainConfig) -> None:
     """Put the finished model at the top of the run; dnatk.json comes last and says it is whole."""
+    # All ranks: each may hold a part of the weights (FSDP).
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if not trainer.is_world_process_zero():
+        return
+    plot_loss(run / METRICS_FILE, config.schedule(), run / "loss.png")
     with staged(run) as staging:
-        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(staging)
+        model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+        model.save_pretrained(staging, state_dict=weights)
         sync_directory(staging)
         for path in sorted(staging.iterdir(), key=lambda p: p.name == FACTS_FILE):
             os.replace(path, run / path.name)
-
-
-def _heldout_bits(sampler: Sampler, masker: Masker, widths: list[int]):
-    """A function of the trainer: bits per masked token on held-out windows, by span width.
-
-    Always the same windows and masks, every masked token a [MASK].
-    """
-    plain = replace(masker, span="fixed", corruption="mask")
-
-    @torch.no_grad()
-    def evaluate(trainer: MaskedLMTrainer) -> dict[int, float]:
-        model = trainer.model
-        model.eval()
-        bits = {}
-        for width in widths:
-            total, count = 0.0, 0
-            for row in range(0, _HELDOUT_ROWS, 8):
-                inputs = masked_batch(sampler, plain, width, range(row, row + 8))
-                del inputs["counts"]
-                inputs = trainer._prepare_inputs(inputs)
-                with trainer.accelerator.autocast():
-                    total += model(**inputs, num_items_in_batch=1)["loss"].item()
-                count += len(inputs["labels"])
-            bits[width] = total / max(count, 1) / math.log(2)
-        model.train()
-        return bits
-
-    return evaluate

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The evidence ledger as markdown tables.
 
-    python examples/evidence/table.py LEDGER [--baseline dnabert]
+    python examples/evidence/table.py LEDGER [--baseline dnabert] [--into docs/evidence.md]
 
 For each method: the mean MCC in percent of every arm over each group of sets (mean over seeds, and
 their standard deviation where there are two or more), and the paired difference from the baseline:
@@ -95,21 +95,31 @@ def markdown(rows: Sequence[Mapping], method: str, baseline: str) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def report(rows: Sequence[Mapping], baseline: str) -> str:
+    """The tables of all methods that were run."""
+    methods = dict.fromkeys(row["method"] for row in rows)
+    return "\n".join(f"### {name}\n\n{markdown(rows, name, baseline)}\n" for name in methods)
+
+
 def main() -> int:
-    """Print; 1 where the ledger cannot be read."""
+    """Print the tables, or put them into a page; 1 where the ledger cannot be read."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("ledger", type=Path)
     parser.add_argument("--baseline", choices=names(), default="dnabert")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help="a page with marks for them")
     arguments = parser.parse_args()
     try:
-        rows = ledger.read(arguments.ledger)
+        tables = report(ledger.read(arguments.ledger), arguments.baseline)
+        if arguments.into is None:
+            print(tables, end="")
+        else:
+            page = arguments.into.read_text()
+            arguments.into.write_text(ledger.put_into(page, tables))
     except DnatkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    for method in dict.fromkeys(row["method"] for row in rows):
-        print(f"\n### {method}\n\n{markdown(rows, method, arguments.baseline)}")
     return 0
 
 

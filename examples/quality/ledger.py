@@ -46,3 +46,12 @@ def append(path: str | Path, row: Mapping) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def put_into(page: str, tables: str) -> str:
+    """A page of the documentation with tables made from a ledger between its marks."""
+    before, mark, rest = page.partition("<!-- table -->")
+    _, end, after = rest.partition("<!-- /table -->")
+    if not mark or not end:
+        raise InputError("has no <!-- table --> .. <!-- /table -->")
+    return f"{before}{mark}\n{tables}{end}{after}"

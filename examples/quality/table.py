@@ -19,7 +19,7 @@ import ledger
 from run import MODULES, SEEDLESS
 from sets import PUBLISHED, SETS
 
-from dnatk.errors import DnatkError, InputError
+from dnatk.errors import DnatkError
 
 TITLES = {
     "kmer": "3..6-mer logistic regression",
@@ -96,15 +96,6 @@ def report(rows: Sequence[Mapping]) -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def put_into(page: str, tables: str) -> str:
-    """A page with the tables between its marks."""
-    before, mark, rest = page.partition("<!-- table -->")
-    _, end, after = rest.partition("<!-- /table -->")
-    if not mark or not end:
-        raise InputError("has no <!-- table --> .. <!-- /table -->")
-    return f"{before}{mark}\n{tables}{end}{after}"
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Print both tables, or put them into a page."""
     parser = argparse.ArgumentParser(
@@ -118,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.into is None:
             print(tables, end="")
         else:
-            arguments.into.write_text(put_into(arguments.into.read_text(), tables))
+            arguments.into.write_text(ledger.put_into(arguments.into.read_text(), tables))
     except DnatkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
