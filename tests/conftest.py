@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ import pytest
 from dnatk.cli import main
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# A shell's jobs in the background ignore SIGINT, and so would every process that is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

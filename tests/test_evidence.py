@@ -43,7 +43,10 @@ def options_of(words: list[str]) -> dict:
     """What `dnatk pretrain` makes of a command line."""
     from dnatk.cli.pretrain import command
 
-    return command.make_context("pretrain", words[words.index("pretrain") + 1 :]).params
+    # click keeps the help option that it makes here.
+    names = ["-h", "--help"]
+    own = words[words.index("pretrain") + 1 :]
+    return command.make_context("pretrain", own, help_option_names=names).params
 
 
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
@@ -186,3 +189,10 @@ def test_the_ledger_that_is_published_holds_whole_cells(evidence):
         assert each["arm"] in evidence.arms.names()
         assert each["set"] in evidence.labelled_sets.LOADERS
         assert min(each["n_train"], each["n_valid"], each["n_dev"]) > 0
+
+
+def test_the_page_has_the_tables_of_the_ledger(evidence):
+    rows = evidence.table.ledger.read(FOLDER / "ledger.jsonl")
+    page = (FOLDER.parents[1] / "docs" / "evidence.md").read_text()
+    fresh = evidence.table.ledger.put_into(page, evidence.table.report(rows, "dnabert"))
+    assert page == fresh, "run table.py with --into docs/evidence.md"

@@ -75,5 +75,7 @@ def peers() -> Iterator[None]:
             "another process of this run has ended too early",
             hint="see what it says; --resume goes on",
         ) from error
-    if dist.is_initialized() and not given:
+    # Gloo's is left to the end of the process: its threads may still want Python's lock for the
+    # last tensors, while the end of the group waits for these threads and holds the lock.
+    if dist.is_initialized() and not given and dist.get_backend() != "gloo":
         dist.destroy_process_group()
