@@ -14,6 +14,11 @@ import pytest
 from dnatk.cli import main
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Of several workers (pytest -n) each keeps to its own cores: threads that outnumber them are slow.
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    own = cores[int(worker[2:]) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
+    os.sched_setaffinity(0, own or cores)
 # A shell's jobs in the background ignore SIGINT, and so would every process that is tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
