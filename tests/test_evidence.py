@@ -11,7 +11,7 @@ import pytest
 from conftest import random_bases, write_fasta
 
 FOLDER = Path(__file__).parents[1] / "examples" / "evidence"
-OWN = ("arms", "places", "labelled_sets", "run", "table", "pretrain")
+OWN = ("arms", "places", "labelled_sets", "run", "table", "pretrain", "figures")
 BORROWED = ("ledger", "sets", "shift_regions")
 OTHER = str.maketrans("ACGT", "TGCA")
 
@@ -149,6 +149,63 @@ def test_training_windows_that_touch_a_dev_window_are_left_out(evidence, genome,
     kept = {s.tobytes().decode() for part in ("train", "valid") for s in parts[part].sequences}
     assert kept == {text for text in far if len(text) == 200}
     assert len(parts["dev"]) == len(dev)
+
+
+# Cells and figures, of models that saw next to nothing
+
+
+@pytest.fixture(scope="module")
+def runs(genome, tmp_path_factory) -> Path:
+    from dnatk.training.config import PretrainConfig
+    from dnatk.training.pretrain import pretrain
+
+    folder = tmp_path_factory.mktemp("runs")
+    inputs = (str(write_fasta(folder / "g.fa", genome)),)
+    for arm, masking in (("dnabert", "dnabert"), ("rm-fixed", "random-mask")):
+        config = PretrainConfig(
+            inputs=inputs, preset="tiny", masking=masking, max_steps=4, batch_tokens=256,
+            window=69, save_steps=2, log_steps=1, holdout=("chrB",), precision="fp32",
+        )  # fmt: skip
+        pretrain(config, folder / f"{arm}-s1", device="cpu")
+    return folder
+
+
+def test_a_cell_is_measured_once_and_arms_that_are_missing_are_named(
+    evidence, runs, genome, tmp_path, monkeypatch, capsys
+):
+    folder = tmp_path / "emp/H3"
+    folder.mkdir(parents=True)
+    (tmp_path / "yeast").mkdir()
+    plain = write_fasta(tmp_path / "plain.fa", genome)
+    (tmp_path / "yeast/sacCer3.fa.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    for part, first in (("train", 1000), ("dev", 2000)):
+        texts = [random_bases(60, first + i, ("AAAT", "GGGC")[i % 2]) for i in range(100)]
+        rows = "".join(f"{text},{i % 2}\n" for i, text in enumerate(texts))
+        (folder / f"{part}.csv.gz").write_bytes(gzip.compress(f"sequence,label\n{rows}".encode()))
+    argv = ["run.py", tmp_path, runs, "--arms", "dnabert,wide", "--sets", "H3", "--methods",
+            "probe", "--seeds", "1", "--ledger", tmp_path / "l.jsonl"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", [str(word) for word in argv])
+    for _ in range(2):
+        assert evidence.run.main() == 0
+        assert capsys.readouterr().err.endswith("not pre-trained: wide-s1\n")
+        (cell,) = evidence.run.ledger.read(tmp_path / "l.jsonl")
+    assert (cell["model"], cell["set"], cell["n_dev"]) == ("dnabert/probe", "H3", 100)
+    assert cell["dev"]["mcc"] == 1
+
+
+def test_figures_have_a_line_for_each_arm(evidence, runs, genome, tmp_path, monkeypatch):
+    fasta = write_fasta(tmp_path / "g.fa", genome)
+    argv = ["figures.py", runs, tmp_path / "out", "--genome", fasta, "--contig", "chrB",
+            "--windows", "2", "--window", "69"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", [str(word) for word in argv])
+    assert evidence.figures.main() == 0
+    numbers = json.loads((tmp_path / "out/evidence.json").read_text())
+    assert list(numbers) == ["dnabert", "rm-fixed"]
+    for of in numbers.values():
+        assert [point["step"] for point in of["checkpoints"]] == [2, 4]
+        assert len(of["attention"]["received_effective_tokens"]) == 2
+    for name in ("loss", "tokens", "attention"):
+        assert "<svg" in (tmp_path / f"out/{name}.svg").read_text()
 
 
 # Table

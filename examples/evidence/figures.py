@@ -87,8 +87,9 @@ def draw(measured: Mapping[str, dict], out: Path) -> None:
     """The three figures."""
     figure, axes = _figure("tokens seen (millions)", "bits per masked token")
     for style, (arm, of) in zip(_styles(), measured.items(), strict=False):
-        x, y = np.array(of["curve"]).T
-        axes.plot(x / 1e6, y, label=title(arm), **style)
+        if len(of["curve"]) > 1:  # not of what was never trained
+            x, y = np.array(of["curve"]).T
+            axes.plot(x / 1e6, y, label=title(arm), **style)
     _finish(figure, axes, out / "loss.svg")
 
     figure, axes = _figure("tokens seen (millions)", "variance explained by the central bases")

@@ -30,7 +30,7 @@ import numpy as np
 from arms import directory, names
 
 from dnatk import __version__
-from dnatk.errors import DnatkError
+from dnatk.errors import DnatkError, TrainingError
 from dnatk.inference.sequences import score_sequences
 from dnatk.model.loading import read_model
 from dnatk.tasks.scorer import load_scorer
@@ -67,11 +67,15 @@ def run_cell(
     wanted = FinetuneConfig(model=str(trunk), seed=seed, metric="mcc", **options)
     with tempfile.TemporaryDirectory() as scratch:
         chosen_by = {"train": parts["train"], "dev": parts["valid"]}
-        scorer = load_scorer(finetune(wanted, chosen_by, Path(scratch, "task")))
-        measured = {
-            part: rounded(parts[part], np.stack(score_sequences(scorer, parts[part].sequences)))
-            for part in ("valid", "dev")
-        }
+        try:
+            scorer = load_scorer(finetune(wanted, chosen_by, Path(scratch, "task")))
+            measured = {
+                part: rounded(parts[part], np.stack(score_sequences(scorer, parts[part].sequences)))
+                for part in ("valid", "dev")
+            }
+        except TrainingError as error:
+            # One class for all, whatever the seed: a result as well.
+            measured = {"valid": {"mcc": None}, "dev": {"mcc": None}, "failed": str(error)}
     return {
         "model": f"{arm}/{method}",
         "arm": arm,
