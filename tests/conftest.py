@@ -260,7 +260,7 @@ def label_options(kind: str) -> list[str]:
 
 
 # Plots take longer than all the rest of a short training: one task has them.
-SAVE_PLOT = "dnatk.training.report._save"
+SAVE_PLOT = "dnatk.training.report.save_figure"
 PLOTTED = ("binary", "lora")
 
 
@@ -294,7 +294,7 @@ def tables(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, tables, tiny_model):
     """``trained(kind, method)``: a task that dnatk finetune has trained for a few steps, once."""
-    from dnatk.training.report import _save
+    from dnatk.training.plot import save_figure
 
     made: dict[tuple, Path] = {}
 
@@ -302,7 +302,7 @@ def trained(tmp_path_factory, tables, tiny_model):
         if (kind, method) not in made:
             out = tmp_path_factory.mktemp("trained") / f"{kind}-{method}"
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(SAVE_PLOT, _save if (kind, method) == PLOTTED else no_plot)
+                patch.setattr(SAVE_PLOT, save_figure if (kind, method) == PLOTTED else no_plot)
                 code = cli("-q", "finetune", *files(tables, kind), "-o", out, "--model", tiny_model,
                            "--method", method, *label_options(kind), *QUICK)  # fmt: skip
             assert code == 0

@@ -76,10 +76,10 @@ def test_a_cell_is_scored_recorded_and_not_run_again(quality, gue, monkeypatch):
     assert row["trunk_sha256"] is None
     kept = np.load(gue / "kept" / f"kmer_core-tata_1_{row['config_hash']}.npz")
     parts = quality.sets.load(gue, "core-tata")
-    assert quality.run.rounded(parts["test"], kept["test_NC"]) == row["test"]
+    assert quality.ledger.rounded(parts["test"], kept["test_NC"]) == row["test"]
     leaked = quality.sets.leaked(parts["train"], parts["test"])
     assert np.flatnonzero(leaked).tolist() == [0, 1]
-    unleaked = quality.run.rounded(parts["test"].take(~leaked), kept["test_NC"][~leaked])
+    unleaked = quality.ledger.rounded(parts["test"].take(~leaked), kept["test_NC"][~leaked])
     assert unleaked == row["test_unleaked"]
     monkeypatch.setattr(quality.kmer, "train_and_predict", None)
     assert run(quality, gue, "--models", "kmer")[1] == rows
@@ -109,7 +109,7 @@ def test_the_network_learns_and_repeats_itself(quality, gue, monkeypatch):
     parts = quality.sets.load(gue, "mouse-2")
     again = [quality.cnn.train_and_predict(*parts.values(), 1, rows[1]["config"]) for _ in range(2)]
     np.testing.assert_array_equal(again[0][1], again[1][1])
-    assert quality.run.rounded(parts["test"], again[0][1]) == rows[1]["test"]
+    assert quality.ledger.rounded(parts["test"], again[0][1]) == rows[1]["test"]
     assert rows[1]["test"] != rows[3]["test"]
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dnatk.analysis.token_plots import blank, norms, token_map, variance
+from dnatk.analysis.token_plots import norms, token_map, variance
 from dnatk.progress import Progress
+from dnatk.training.plot import blank
 from dnatk.training.report import COLOURS, GREY
 
 if TYPE_CHECKING:

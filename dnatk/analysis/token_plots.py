@@ -11,6 +11,7 @@ import numpy as np
 
 from dnatk.analysis.token_maps import central, classes, marginal
 from dnatk.kmers.vocab import BASES
+from dnatk.training.plot import blank
 from dnatk.training.report import COLOURS
 
 # Of the first base of a pair, by a colour and a marker; of the second by how light it is.
@@ -162,14 +163,4 @@ def norms(rows_VD: np.ndarray, count_V: np.ndarray, numbers: dict):
     axes.grid(color="0.92", lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def blank(width: float, height: float):
-    """An empty figure of some inches that needs no display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -35,6 +36,13 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def size_and_sha256(path: Path) -> tuple[int, str]:
+    """Bytes and hexadecimal SHA-256 of a file: whether it is still what was written."""
+    with open(path, "rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        return os.fstat(handle.fileno()).st_size, digest
 
 
 def make_readable(path: Path) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import logging
 import os
@@ -25,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dnatk.errors import OutputError
-from dnatk.output.files import reason, sync
+from dnatk.output.files import reason, size_and_sha256, sync
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +170,7 @@ class PartStore:
             return
         new = self.directory / f"{_RUN}.new"
         new.write_text(json.dumps(run, indent=1) + "\n", "utf-8")
-        _synced(new)
+        sync(new)
         new.replace(there)
         _sync_directory(self.directory)
 
@@ -276,22 +275,15 @@ def _clear(directory: Path, but: Path | None = None) -> None:
 
 def _facts(path: Path) -> tuple[int, str] | None:
     try:
-        return _read_facts(path)
+        return size_and_sha256(path)
     except OSError:
         return None
-
-
-def _read_facts(path: Path) -> tuple[int, str]:
-    """Its size and sha256."""
-    with open(path, "rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        return os.fstat(handle.fileno()).st_size, digest
 
 
 def _synced(path: Path) -> tuple[int, str]:
     """A file's facts, once it is on the disk."""
     sync(path)
-    return _read_facts(path)
+    return size_and_sha256(path)
 
 
 def _sync_directory(path: Path) -> None:

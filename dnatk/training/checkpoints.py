@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from dnatk.errors import OutputError, TrainingError
-from dnatk.output.files import make_readable, sync
+from dnatk.output.files import make_readable, size_and_sha256, sync
 
 STAGING = ".partial"
 _MANIFEST = "checkpoint.json"
@@ -38,7 +37,7 @@ def seal(checkpoint: Path, tally: dict) -> None:
     """Write the manifest of a checkpoint that is complete, and bring all of it to the disk."""
     sync_directory(checkpoint)
     paths = sorted(path for path in checkpoint.rglob("*") if path.is_file())
-    files = {str(path.relative_to(checkpoint)): _facts(path) for path in paths}
+    files = {str(path.relative_to(checkpoint)): size_and_sha256(path) for path in paths}
     manifest = checkpoint / _MANIFEST
     content = {"files": files, "tally": tally}
     manifest.write_text(json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n")
@@ -63,7 +62,7 @@ def damage(checkpoint: Path) -> str:
         return f"{_MANIFEST} is cut off or changed"
     for name, facts in files.items():
         try:
-            if _facts(checkpoint / name) != facts:
+            if list(size_and_sha256(checkpoint / name)) != facts:
                 return f"{name} is cut off or changed"
         except OSError as error:
             return f"{name}: {error.strerror}"
@@ -126,10 +125,3 @@ def sync_directory(directory: Path) -> None:
 
 def _digest(content: dict) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _facts(path: Path) -> list:
-    """Its size and SHA-256, as JSON has them."""
-    with open(path, "rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        return [os.fstat(handle.fileno()).st_size, digest]

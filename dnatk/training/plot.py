@@ -10,21 +10,33 @@ from dnatk.masking import Schedule
 
 def plot_loss(metrics: Path, schedule: Schedule, target: Path) -> None:
     """Write :func:`loss_figure` as a PNG."""
+    save_figure(loss_figure(metrics, schedule), target)
+
+
+def blank(width: float, height: float):
+    """An empty figure of some inches that needs no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure, target: Path) -> Path:
+    """Write a PNG, whole or not at all."""
     partial = target.with_suffix(".partial.png")
-    loss_figure(metrics, schedule).savefig(partial, dpi=150)
+    figure.savefig(partial, dpi=150)
     partial.replace(target)
+    return target
 
 
 def loss_figure(metrics: Path, schedule: Schedule):
     """Bits per masked token against the step from metrics.jsonl, phases as bands."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     train = [(r["step"], r["bits"]) for r in rows if "bits" in r]
     heldout = [(r["step"], r["heldout_bits"]) for r in rows if "heldout_bits" in r]
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank(9, 4.5)
     axes = figure.add_subplot()
     for number, phase in enumerate(schedule.phases):
         axes.axvspan(phase.start, phase.end, color="0.93" if number % 2 else "0.98", lw=0)

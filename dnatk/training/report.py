@@ -13,6 +13,7 @@ import numpy as np
 from dnatk.labelled.dataset import LabelSpace
 from dnatk.training.calibration import ECE_BINS, reliability_bin, top_label
 from dnatk.training.metrics import PRIMARY, predicted
+from dnatk.training.plot import blank, save_figure
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; black last.
 COLOURS = (
@@ -63,7 +64,7 @@ def draw_plots(
     for name, draw in plots.items():
         figure = draw()
         if figure is not None:
-            written.append(_save(figure, directory / f"{name}.png"))
+            written.append(save_figure(figure, directory / f"{name}.png"))
     return written
 
 
@@ -135,7 +136,7 @@ def _calibration(space: LabelSpace, targets, output_NC):
     mean_B = np.bincount(bin_N, weights=p_N, minlength=ECE_BINS)[filled] / n_B
     share_B = np.bincount(bin_N, weights=truth_N, minlength=ECE_BINS)[filled] / n_B
     low_B, high_B = _wilson(share_B, n_B)
-    figure = _figure(4.8, 5.6)
+    figure = blank(4.8, 5.6)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     top.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=(0, (4, 3)))
     top.vlines(mean_B, low_B, high_B, color=COLOURS[0], lw=1, alpha=0.5)
@@ -165,7 +166,7 @@ def _confusion(space: LabelSpace, target_N, predicted_N):
     share_CC = count_CC / np.maximum(count_CC.sum(axis=1, keepdims=True), 1)
     numbers = n <= 12
     size = min(9.0, 3.2 + 0.65 * n) if numbers else 8.0
-    figure = _figure(size + 0.6, size)
+    figure = blank(size + 0.6, size)
     axes = figure.add_subplot()
     image = axes.imshow(share_CC, cmap="Blues", vmin=0, vmax=1)
     if numbers:
@@ -198,7 +199,7 @@ def _scatter(space: LabelSpace, target_NC, output_NC):
     shown = min(space.n_outputs, _MOST_PANELS)
     columns = min(shown, 3)
     rows = -(-shown // columns)
-    figure = _figure(4.2 * columns, 4.2 * rows)
+    figure = blank(4.2 * columns, 4.2 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[shown:]:
         axes.set_visible(False)
@@ -235,7 +236,7 @@ def _learning_curve(kind: str, history: Sequence[dict]):
     upper, lower = bool(train or dev), bool(scores)
     if not upper and not lower:
         return None
-    figure = _figure(6.4, 2.4 + 2.2 * (upper + lower - 1))
+    figure = blank(6.4, 2.4 + 2.2 * (upper + lower - 1))
     panels = list(figure.subplots(upper + lower, 1, sharex=True, squeeze=False).ravel())
     if upper:
         axes = panels[0]
@@ -259,18 +260,9 @@ def _learning_curve(kind: str, history: Sequence[dict]):
     return figure
 
 
-def _figure(width: float, height: float):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _square(x: str, y: str):
     """A figure with one pair of axes from 0 to 1."""
-    figure = _figure(4.8, 4.8)
+    figure = blank(4.8, 4.8)
     axes = figure.add_subplot()
     # A little room, or curves along the edge are cut in half.
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y, aspect="equal")
@@ -292,10 +284,3 @@ def _plain(name: str) -> str:
     """A class name as text that matplotlib does not read as mathematics, and not too long."""
     name = name if len(name) <= 24 else name[:23] + "…"
     return name.replace("$", r"\$")
-
-
-def _save(figure, target: Path) -> Path:
-    partial = target.with_suffix(".partial.png")
-    figure.savefig(partial, dpi=150)
-    partial.replace(target)
-    return target

@@ -30,6 +30,7 @@ from dnatk.analysis.subject import find_subject
 from dnatk.analysis.token_maps import token_numbers
 from dnatk.errors import DnatkError
 from dnatk.genome.fasta import read_fasta
+from dnatk.training.plot import blank
 
 SHOWN = ("received_effective_tokens", "effective_tokens", "head_diversity")
 # Okabe and Ito's colours, which colour-blind readers tell apart; dashes beyond the eighth.
@@ -114,11 +115,7 @@ def _styles():
 
 
 def _figure(x: str, y: str):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank(9, 4.5)
     axes = figure.add_subplot()
     axes.set_xlabel(x)
     axes.set_ylabel(y)

@@ -34,7 +34,6 @@ from dnatk.errors import DnatkError, TrainingError
 from dnatk.inference.sequences import score_sequences
 from dnatk.model.loading import read_model
 from dnatk.tasks.scorer import load_scorer
-from dnatk.training.metrics import score
 
 METHODS = ("probe", "full", "full-1", "full-k")
 # Optimizer steps of 32 sequences: about one pass over the yeast marks, what a CPU can do.
@@ -70,7 +69,9 @@ def run_cell(
         try:
             scorer = load_scorer(finetune(wanted, chosen_by, Path(scratch, "task")))
             measured = {
-                part: rounded(parts[part], np.stack(score_sequences(scorer, parts[part].sequences)))
+                part: ledger.rounded(
+                    parts[part], np.stack(score_sequences(scorer, parts[part].sequences))
+                )
                 for part in ("valid", "dev")
             }
         except TrainingError as error:
@@ -90,12 +91,6 @@ def run_cell(
         "seconds": round(time.perf_counter() - started, 1),
         "dnatk": __version__,
     }
-
-
-def rounded(data, output_NC: np.ndarray) -> dict[str, float | None]:
-    """All metrics with six decimals; None where one is undefined."""
-    values = score(data.space, data.targets, output_NC)
-    return {name: None if math.isnan(v) else round(v, 6) for name, v in values.items()}
 
 
 def cells(arguments: argparse.Namespace) -> Iterator[tuple[str, str, str, int]]:

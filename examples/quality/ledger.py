@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from dnatk.errors import InputError
+from dnatk.labelled.dataset import LabelledSet
+from dnatk.training.metrics import score
 
 Key = tuple[str, str, int, str]
 
@@ -55,3 +60,9 @@ def put_into(page: str, tables: str) -> str:
     if not mark or not end:
         raise InputError("has no <!-- table --> .. <!-- /table -->")
     return f"{before}{mark}\n{tables}{end}{after}"
+
+
+def rounded(data: LabelledSet, output_NC: np.ndarray) -> dict[str, float | None]:
+    """All metrics with six decimals; None where one is undefined."""
+    values = score(data.space, data.targets, output_NC)
+    return {name: None if math.isnan(v) else round(v, 6) for name, v in values.items()}

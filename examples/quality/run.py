@@ -30,8 +30,6 @@ import sets
 
 from dnatk import __version__
 from dnatk.errors import DnatkError
-from dnatk.labelled.dataset import LabelledSet
-from dnatk.training.metrics import score
 
 MODULES = {
     "kmer": "kmer",
@@ -93,9 +91,9 @@ def run_cell(cell: Cell, config: dict, data: str, keep: Path | None) -> dict:
         "n_dev": len(dev),
         "n_test": len(test),
         "n_leaked": int(leaked_N.sum()),
-        "dev": rounded(dev, dev_NC),
-        "test": rounded(test, test_NC),
-        "test_unleaked": rounded(test.take(~leaked_N), test_NC[~leaked_N]),
+        "dev": ledger.rounded(dev, dev_NC),
+        "test": ledger.rounded(test, test_NC),
+        "test_unleaked": ledger.rounded(test.take(~leaked_N), test_NC[~leaked_N]),
         "seconds": round(seconds, 1),
         "dnatk": __version__,
         "trunk_sha256": config.get("trunk_sha256"),
@@ -105,12 +103,6 @@ def run_cell(cell: Cell, config: dict, data: str, keep: Path | None) -> dict:
         name = f"{cell.model}_{cell.set}_{cell.seed}_{row['config_hash']}.npz"
         np.savez_compressed(keep / name, dev_NC=dev_NC, test_NC=test_NC)
     return row
-
-
-def rounded(data: LabelledSet, output_NC: np.ndarray) -> dict[str, float | None]:
-    """All metrics with six decimals; None where one is undefined."""
-    values = score(data.space, data.targets, output_NC)
-    return {name: None if math.isnan(v) else round(v, 6) for name, v in values.items()}
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
