@@ -556,6 +556,7 @@ def test_bad_data_are_told_in_one_line(case, finetune, tmp_path):
         (("--dev-share", "0"), 1, "there is no dev set"),
         (("--metric", "pearson"), 1, "no metric 'pearson' for binary labels (one of accuracy"),
         (("--model", "dnatk-smal"), 1, "no model 'dnatk-smal'"),
+        (("--model", "a" * 300), 1, "no model 'aaa"),
         (("--model", "{empty}"), 1, "{empty}: has no config.json"),
         (("--fit", "tss:-250,+50"), 1, "the fit 'tss:-250,+50' is 300 bases, the task reads 60"),
         (("--length", "9999"), 1, "a task length of 9999 bases is more than the model takes"),

@@ -200,16 +200,12 @@ def test_bed_regions_are_brought_to_a_length(tmp_path, genome, genome_sequences)
     assert texts(data)[0] == genome_sequences["chr1"][98:106]
 
 
-def test_long_sequences_are_cut_to_their_middle_or_told(tmp_path):
+def test_long_sequences_are_cut_to_their_middle(tmp_path):
     text = "sequence,label,chrom,start,end,strand\nAACGTT,0,c,10,16,-\nACG,1,c,20,23,+\n"
     path = write(tmp_path / "x.csv", text)
-    data = read_labelled(path, ReadOptions(length=3), max_length=3)
+    data = read_labelled(path, ReadOptions(length=3))
     assert texts(data) == ["ACG", "ACG"]
     assert [(region.start, region.end) for region in data.regions] == [(12, 15), (20, 23)]
-    with pytest.raises(InputError) as error:
-        read_labelled(path, ReadOptions(), max_length=5)
-    assert f"{path}:2: a sequence of 6 bases" in str(error.value)
-    assert "--length 5" in str(error.value)
 
 
 def test_a_known_space_is_kept(tmp_path):

@@ -104,6 +104,13 @@ def test_tasks_are_listed(home, tiny_model, tmp_path, run):
     assert facts[1]["directory"] == str(home / "own")
 
 
+@pytest.mark.parametrize("gone", [{"details": {}}, {"metrics": {}}, {"details": {"config": 1}}])
+def test_a_task_that_does_not_say_how_good_it_is_is_listed(home, tiny_model, run, gone):
+    make_task(home / "own", tiny_model, **gone)
+    assert run("tasks").out.splitlines()[1].split() == ["own", "binary", "60", "bp", "-", "yours"]
+    assert json.loads(run("tasks", "--json").out)[0]["name"] == "own"
+
+
 def test_the_list_is_json_whatever_was_measured(home, tiny_model, run):
     nan = {"value": float("nan"), "low": float("nan"), "high": float("nan")}
     make_task(home / "own", tiny_model, metrics={"dev": {"mcc": nan}})

@@ -264,8 +264,8 @@ def command(
             hint="listed above; --drop-leaks removes leaks, without --strict they are only told",
         )
 
-    from dnatk.training.finetune import TaskChoices, finetune
-    from dnatk.training.finetune_config import FinetuneConfig
+    from dnatk.training.finetune import finetune
+    from dnatk.training.finetune_config import FinetuneConfig, TaskChoices
 
     prepare_cpu(threads)
     config = FinetuneConfig(

@@ -40,11 +40,9 @@ def command(ctx, as_json):
         except ModelError as error:  # of one of them: the others are well
             log.warning("%s", error)
             continue
-        part = "test" if "test" in task.metrics else "dev"
-        metric = task.details["config"]["metric"]
-        value = task.metrics[part][metric]["value"]
+        found = task.measured()
+        measured = f"{found[0]} {found[1]} {found[2]:.3f}" if found else "-"
         origin = "bundled" if directory.parent == BUNDLED else "yours"
-        measured = f"{part} {metric} {value:.3f}"
         rows.append((name, task.kind, f"{task.length} bp", measured, origin, task.description))
         facts.append(
             {

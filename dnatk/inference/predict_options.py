@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 
 from dnatk.errors import InputError
 from dnatk.output.table import FORMATS
-from dnatk.tasks.task import Task
-
-COMBINES = ("mean", "max", "tiles")
+from dnatk.tasks.task import COMBINES, Task
 
 
 @dataclass(frozen=True)

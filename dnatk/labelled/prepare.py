@@ -9,7 +9,7 @@ from dnatk.genome.bed import read_bed
 from dnatk.labelled.dataset import LabelledSet
 from dnatk.labelled.doctor import Report, drop_leaks, examine
 from dnatk.labelled.read import ReadOptions, content_kind, read_labelled
-from dnatk.labelled.splits import split_set
+from dnatk.labelled.splits import split_set, way_of
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,8 @@ def split_in_words(
     """How the sets came to be, for a task's card."""
     given = [name for name in ("dev", "test") if getattr(files, name)]
     split_off = [name for name in ("dev", "test") if name in sets and name not in given]
-    how = splitting.how
-    if how == "auto":
-        how = "random" if sets["train"].regions is None else "chromosome"
+    named = bool(splitting.dev_contigs or splitting.test_contigs)
+    how = way_of(splitting.how, sets["train"], named)
     ways = {
         "random": "at random, keeping shares of classes and copies (either strand) together",
         "chromosome": "by chromosome",

@@ -25,7 +25,6 @@ def read_labelled(
     options: ReadOptions,
     space: LabelSpace | None = None,
     *,
-    max_length: int = 0,
     avoid: Iterable[Region] = (),
 ) -> LabelledSet:
     """Read a labelled file.
@@ -35,7 +34,6 @@ def read_labelled(
             than once.
         options: see :class:`ReadOptions`.
         space: what the labels must fit (evaluation, or a second file); None: found in the file.
-        max_length: the longest sequence that may be left after ``options.length``; 0 any.
         avoid: places that sampled negatives keep clear of, beside the file's own positives: the
             regions of the other splits.
 
@@ -55,17 +53,7 @@ def read_labelled(
     data = LabelledSet(
         space, rows.sequences, targets, rows.names, rows.lines, rows.path, rows.regions
     )
-    if options.length:
-        data = crop(data, options.length)
-    for sequence, line in zip(data.sequences, data.lines, strict=True):
-        if max_length and len(sequence) > max_length:
-            raise InputError(
-                f"a sequence of {len(sequence)} bases, the longest that fits is {max_length}",
-                path=data.path,
-                line=line,
-                hint=f"cut all to their middle with --length {max_length}",
-            )
-    return data
+    return crop(data, options.length) if options.length else data
 
 
 def content_kind(path: str | Path) -> str:

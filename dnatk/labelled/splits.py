@@ -49,8 +49,7 @@ def split_set(
     if not (0 <= dev < 1 and 0 <= test < 1 and dev + test < 1):
         raise InputError(f"dev {dev:g} and test {test:g} leave nothing to train on")
     named = bool(dev_contigs or test_contigs)
-    if how == "auto":
-        how = "random" if data.regions is None and not named else "chromosome"
+    how = way_of(how, data, named)
     if how == "random":
         if named:
             raise InputError("contigs are named for a random split", hint="--split chromosome")
@@ -62,6 +61,13 @@ def split_set(
     for name, part in parts.items():
         _check(name, part, how)
     return parts
+
+
+def way_of(how: str, data: LabelledSet, named: bool) -> str:
+    """What "auto" comes to: "chromosome" where places are known or contigs are named."""
+    if how != "auto":
+        return how
+    return "random" if data.regions is None and not named else "chromosome"
 
 
 def strata(data: LabelledSet) -> np.ndarray:

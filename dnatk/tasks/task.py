@@ -46,6 +46,7 @@ TRUNK_DIRECTORY = "trunk"
 FORMAT = "dnatk-task"
 FORMAT_VERSION = 1
 METHODS = ("full", "lora", "probe")
+COMBINES = ("mean", "max", "tiles")
 
 # What task.json may say.
 _TRUNK = {
@@ -67,7 +68,7 @@ _TASK = {
     "head": OBJECT,
     "length": whole(1),
     "fit": LINE,
-    "combine": one_of("mean", "max", "tiles"),
+    "combine": one_of(*COMBINES),
     "rc": one_of("none", "average"),
     "stranded": FLAG,
     "temperature": POSITIVE,
@@ -167,6 +168,18 @@ class Task:
         if not self.thresholds:
             return None
         return np.array(self.thresholds) if self.kind == "multilabel" else self.thresholds[0]
+
+    def measured(self) -> tuple[str, str, float] | None:
+        """(part, metric, value) of the metric that chose the task, on test where there is one.
+
+        None where task.json does not say.
+        """
+        part = "test" if "test" in self.metrics else "dev"
+        try:
+            metric = self.details["config"]["metric"]
+            return part, metric, float(self.metrics[part][metric]["value"])
+        except (KeyError, TypeError, ValueError):
+            return None
 
     def write(self) -> None:
         """Write task.json."""

@@ -21,17 +21,13 @@ from dnatk.labelled.dataset import LabelledSet, LabelSpace
 from dnatk.output.files import check_directory
 from dnatk.progress import NullProgress, Progress
 from dnatk.tasks.task import TASK_FILE, Task
-from dnatk.training.finetune_config import FinetuneConfig
-from dnatk.training.fitting import Fitting, TaskChoices
+from dnatk.training.finetune_config import FinetuneConfig, TaskChoices
+from dnatk.training.fitting import Fitting
 from dnatk.training.metrics import PRIMARY, is_better, metrics_of, score, undefined
 from dnatk.training.publish import publish
 from dnatk.training.trunks import Trunk, require_sequence_head
 
 log = logging.getLogger(__name__)
-
-METRICS_FILE = "metrics.jsonl"
-_RESTARTS = 2
-_RESTART_STEP = 1000
 
 
 def finetune(

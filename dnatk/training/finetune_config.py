@@ -1,4 +1,4 @@
-"""The options of a fine-tuning run."""
+"""The options of a fine-tuning run, and what the task that it makes says of itself."""
 
 from __future__ import annotations
 
@@ -88,3 +88,24 @@ class FinetuneConfig:
     def learning_rate(self) -> float:
         """The peak learning rate."""
         return self.lr or LEARNING_RATE[self.method]
+
+
+@dataclass(frozen=True)
+class TaskChoices:
+    """What a task says of itself, and how it treats regions; see :class:`Task`.
+
+    Attributes:
+        length: L; 0: the longest sequence.
+        class_names: in words, in the order of the classes; (): as in the data.
+        split: how the sets came to be, in words.
+    """
+
+    name: str = ""
+    description: str = ""
+    class_names: tuple[str, ...] = ()
+    length: int = 0
+    fit: str = "tile"
+    combine: str = "mean"
+    rc: str = "none"
+    stranded: bool = False
+    split: str = ""

@@ -25,12 +25,9 @@ from dnatk.progress import Progress
 from dnatk.tasks.scorer import Scorer, load_scorer
 from dnatk.tasks.task import Task
 from dnatk.training.calibration import best_threshold, fit_temperature
-from dnatk.training.finetune_config import FinetuneConfig
+from dnatk.training.finetune_config import FinetuneConfig, TaskChoices
 from dnatk.training.linear_probe import fit_probe
-from dnatk.training.metrics import (
-    HIGHER_IS_BETTER,
-    score,
-)
+from dnatk.training.metrics import HIGHER_IS_BETTER, score
 from dnatk.training.task_model import TaskModel
 from dnatk.training.task_trainer import EncodedSet, History, KeepBest, StopEarly, TaskTrainer
 from dnatk.training.trainer import training_arguments
@@ -43,27 +40,6 @@ _RESTARTS = 2
 _RESTART_STEP = 1000
 # Fewer dev sequences than this may well be of one class by the model's honest judgement.
 _FEWEST = 10
-
-
-@dataclass(frozen=True)
-class TaskChoices:
-    """What a task says of itself, and how it treats regions; see :class:`Task`.
-
-    Attributes:
-        length: L; 0: the longest sequence.
-        class_names: in words, in the order of the classes; (): as in the data.
-        split: how the sets came to be, in words.
-    """
-
-    name: str = ""
-    description: str = ""
-    class_names: tuple[str, ...] = ()
-    length: int = 0
-    fit: str = "tile"
-    combine: str = "mean"
-    rc: str = "none"
-    stranded: bool = False
-    split: str = ""
 
 
 @dataclass(frozen=True)

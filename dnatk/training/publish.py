@@ -17,8 +17,8 @@ from dnatk.labelled.dataset import LabelledSet
 from dnatk.labelled.doctor import examine
 from dnatk.tasks.task import Task
 from dnatk.training.card import write_card
-from dnatk.training.finetune_config import FinetuneConfig
-from dnatk.training.fitting import Run, TaskChoices
+from dnatk.training.finetune_config import FinetuneConfig, TaskChoices
+from dnatk.training.fitting import Run
 from dnatk.training.metrics import score_with_intervals
 from dnatk.training.report import draw_plots
 

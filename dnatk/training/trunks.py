@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,9 +56,9 @@ class Trunk:
         """
         quiet_transformers()
         name = config.model
-        if name not in shipped_models() and Path(name).is_dir():
+        if name not in shipped_models() and os.path.isdir(name):  # of a long name pathlib raises
             name = str(Path(name).resolve())
-        if is_native(name) or (not Path(name).is_dir() and "/" not in name):
+        if is_native(name) or (not os.path.isdir(name) and "/" not in name):
             info = _with_stride(read_model(name), config.kmer_stride)
             if not config.from_scratch:
                 read_weights(info)  # transformers would leave what is missing random

@@ -69,8 +69,7 @@ def train_and_predict(
 
 def _task(sets: dict[str, LabelledSet], seed: int, config: Mapping, scratch: Path) -> Task:
     from dnatk.training.finetune import finetune
-    from dnatk.training.finetune_config import FinetuneConfig
-    from dnatk.training.fitting import TaskChoices
+    from dnatk.training.finetune_config import FinetuneConfig, TaskChoices
     from dnatk.training.publish import describe
 
     options = {k: v for k, v in config.items() if k not in ("trunk_sha256", "rc")}
