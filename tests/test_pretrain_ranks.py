@@ -6,6 +6,7 @@ The processes are real ones that torchrun starts; they meet by gloo.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,17 @@ import psutil
 import pytest
 import torch
 from conftest import cli
-from pretraining import TIMED, arguments, metrics, names, steps_kept, weights
+from pretraining import (
+    STEPS,
+    TIMED,
+    arguments,
+    digest,
+    metrics,
+    names,
+    steps_kept,
+    untimed,
+    weights,
+)
 from test_ranks import free_port, torchrun
 
 from dnatk.errors import InputError, OutputError
@@ -174,11 +185,13 @@ def test_what_is_no_fault_of_others_is_not_laid_to_them():
     assert not isinstance(error.value, (OutputError, PeerGone))
 
 
-def launched(*args: object, config: Path, n: int = 2) -> subprocess.CompletedProcess:
+def launched(
+    *args: object, config: Path, n: int = 2, program=("-m", "dnatk")
+) -> subprocess.CompletedProcess:
     """``dnatk ARGS...`` by accelerate launch."""
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--config_file", config,
-        "--num_processes", n, "--main_process_port", free_port(), "-m", "dnatk", *args,
+        "--num_processes", n, "--main_process_port", free_port(), *program, *args,
     ]  # fmt: skip
     quiet = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     return subprocess.run(
@@ -204,6 +217,66 @@ def test_accelerate_launch_trains_as_one(given, one, tmp_path):
     done = launched(*args, config=tmp_path / "plain.yaml")
     assert done.returncode == 0, done.stderr
     assert_same(tmp_path / "run", one)
+
+
+FSDP = """
+compute_environment: LOCAL_MACHINE
+distributed_type: FSDP
+mixed_precision: 'no'
+num_machines: 1
+use_cpu: true
+fsdp_config:
+  fsdp_version: 2
+  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
+  fsdp_transformer_layer_cls_to_wrap: BertLayer
+  fsdp_state_dict_type: {kind}
+"""
+
+# accelerate shards on accelerators alone, so that it is told that this is one; torch's FSDP then
+# runs on the CPU. Weights that are not spread over processes end the run.
+SHARDED = """
+from accelerate.state import AcceleratorState, DistributedType, PartialState
+from dnatk.cli import main
+from dnatk.training.trainer import MaskedLMTrainer
+from torch.distributed.tensor import DTensor
+
+whole, step = AcceleratorState.__init__, MaskedLMTrainer.training_step
+
+def init(self, *args, **more):
+    state = PartialState()._shared_state
+    if state["distributed_type"] == DistributedType.MULTI_CPU:
+        state["distributed_type"] = DistributedType.MULTI_HPU
+    whole(self, *args, **more)
+
+def checked(self, *args, **more):
+    assert all(isinstance(each, DTensor) for each in self.model_wrapped.parameters())
+    return step(self, *args, **more)
+
+AcceleratorState.__init__, MaskedLMTrainer.training_step = init, checked
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "kind", ["FULL_STATE_DICT", pytest.param("SHARDED_STATE_DICT", marks=pytest.mark.slow)]
+)
+def test_weights_spread_over_processes_train_as_one(given, one, tmp_path, kind):
+    (tmp_path / "fsdp.yaml").write_text(FSDP.format(kind=kind))
+    (tmp_path / "sharded.py").write_text(SHARDED)
+    run = tmp_path / "run"
+    args = arguments(given, run, dropout=False)
+    where = {"config": tmp_path / "fsdp.yaml", "program": [tmp_path / "sharded.py"]}
+    done = launched(*args, **where)
+    assert done.returncode == 0, done.stderr
+    assert_same(run, one)
+    assert weights(run).keys() == weights(one).keys(), "tied weights are written once"
+    finished, log = digest(run / "model.safetensors"), untimed(run)
+    shutil.rmtree(run / f"checkpoint-{STEPS}")
+    (run / "dnatk.json").unlink()
+    done = launched(*args, "--resume", **where)
+    assert done.returncode == 0, done.stderr
+    assert f"resuming after {run / 'checkpoint-21'}" in done.stderr
+    assert (digest(run / "model.safetensors"), untimed(run)) == (finished, log)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import transformers.utils.logging as transformers_logging
@@ -40,6 +41,15 @@ class PackedMaskedLM(BertForMaskedLM):
 
     # Else the Trainer gives no num_items_in_batch, and the mean of means is no mean.
     accepts_loss_kwargs = True
+    _tied_weights_keys: ClassVar = {
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"
+    }
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config)
+        # It would be the head's own bias again; FSDP takes no parameter that stands in two places
+        # of which it shards one.
+        self.cls.predictions.decoder.bias = None
 
     def forward(
         self,
@@ -62,14 +72,17 @@ class PackedMaskedLM(BertForMaskedLM):
         hidden_TD = self.bert(
             input_ids=ids_T[None], position_ids=position_T[None], lengths=lengths
         ).last_hidden_state[0]
-        logits_MV = self.cls(hidden_TD[masked_M])
-        total = F.cross_entropy(logits_MV.float(), labels, reduction="sum")
+        logits_MV = self.cls(hidden_TD[masked_M]).float() + self.cls.predictions.bias
+        total = F.cross_entropy(logits_MV, labels, reduction="sum")
         count = labels.numel() if num_items_in_batch is None else num_items_in_batch
         return {"loss": total / max(count, 1)}
 
-    def save_pretrained(self, save_directory, **kwargs) -> None:
+    def save_pretrained(self, save_directory, state_dict=None, **kwargs) -> None:
         """Write a transformers directory that needs no dnatk, tokenizer files included."""
-        super().save_pretrained(save_directory, **kwargs)
+        if state_dict is not None:  # gathered from all ranks, where tied weights are no longer one
+            tied = self.all_tied_weights_keys
+            state_dict = {name: each for name, each in state_dict.items() if name not in tied}
+        super().save_pretrained(save_directory, state_dict=state_dict, **kwargs)
         self.config.architectures = ["BertForMaskedLM"]
         self.config.save_pretrained(save_directory)
         write_tokenizer(
