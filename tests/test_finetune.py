@@ -675,3 +675,33 @@ def test_a_stride_of_the_trunks_own_changes_nothing(finetune, tables):
 
 def test_other_strides_are_no_strides(finetune, tables):
     finetune(*files(tables, "binary"), "--kmer-stride", "3", code=2)
+
+
+# A head that begins as a probe
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("kind", ["binary", "multilabel", "regression"])
+def test_training_may_start_from_the_probe(method, kind, finetune, tables):
+    """With a rate that moves nothing the task is the probe itself."""
+    data = (*files(tables, kind), *label_options(kind))
+    probe = finetune(*data, out="probe").task
+    still = finetune(
+        *data, "--head-start", "probe", "--lr", "1e-12", method=method, out="still"
+    )  # fmt: skip
+    assert still.task["metrics"]["test"].keys() == probe["metrics"]["test"].keys()
+    for name, each in still.task["metrics"]["test"].items():
+        assert each["value"] == pytest.approx(probe["metrics"]["test"][name]["value"], abs=1e-3)
+    looks = [row for row in log_of(still.directory) if row["part"] == "dev"]
+    assert looks[0]["step"] == 0, "the probe itself may be the best"
+    moved = finetune(*data, "--head-start", "probe", method=method, out="moved")
+    metric = moved.task["details"]["config"]["metric"]
+    best = max(row[metric] for row in log_of(moved.directory) if row["part"] == "dev")
+    assert moved.task["metrics"]["dev"][metric]["value"] == pytest.approx(best, abs=1e-3)
+    assert best >= looks[0][metric] - 1e-3
+
+
+def test_labels_of_single_bases_have_no_probe_to_start_from(finetune, tables):
+    data = (*files(tables, "per-base"), *label_options("per-base"))
+    result = finetune(*data, "--head-start", "probe", method="lora", code=1)
+    assert "no probe to start from (--head-start random)" in error_of(result)

@@ -129,5 +129,6 @@ def test_counts_of_both_strands_are_averaged(tiny_model, tmp_path):
 
 @pytest.mark.parametrize("options", [{"pool": "positions"}, {"token_counts": True}])
 def test_a_probe_has_no_such_head(options):
-    with pytest.raises(InputError, match="a probe reads pooled vectors alone"):
-        FinetuneConfig(method="probe", **options)
+    for how in ({"method": "probe"}, {"head_start": "probe"}):
+        with pytest.raises(InputError, match="a probe reads pooled vectors alone"):
+            FinetuneConfig(**how, **options)

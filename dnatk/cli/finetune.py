@@ -88,6 +88,14 @@ from dnatk.cli.options import device_option, precision_option, threads_option
     "every token in its place (for sequences cut round the same site).",
 )
 @click.option(
+    "--head-start",
+    type=click.Choice(["random", "probe"]),
+    default="random",
+    show_default=True,
+    help="What the head starts from: probe fits a linear head to the frozen trunk first, which "
+    "short trainings and few examples gain by.",
+)
+@click.option(
     "--token-counts",
     is_flag=True,
     help="Give the outputs a weight for each k-mer too, beside what the model makes of them (for "

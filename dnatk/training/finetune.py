@@ -65,6 +65,10 @@ def finetune(
     _check_names(choices.class_names, space)
     trunk = Trunk.find(config)
     require_sequence_head(trunk, space.kind)
+    if space.kind == "per-base" and config.head_start == "probe":
+        raise InputError(
+            "labels of single bases have no probe to start from", hint="--head-start random"
+        )
     length = choices.length or int(max(max(data.lengths()) for data in sets.values()))
     Fit.parse(choices.fit, length)
     for data in sets.values():

@@ -24,6 +24,8 @@ class FinetuneConfig:
         from_scratch: the trunk's architecture with random weights (a control; full only).
         kmer_stride: from one k-mer to the next, "1" or "k" bases; "": as the trunk was pre-trained.
         pool, dense: see :class:`dnatk.model.heads.HeadConfig`.
+        head_start: what the head starts from: "random", or "probe", a linear head fitted to the
+            frozen trunk first (Kumar et al., arXiv 2202.10054).
         token_counts: give the outputs a weight for each token too (its ``vocabulary``).
         epochs, max_steps: whichever comes first; max_steps 0: epochs alone.
         lr: peak learning rate; 0: by the method.
@@ -44,6 +46,7 @@ class FinetuneConfig:
     kmer_stride: str = ""
     pool: str = "mean"
     dense: bool = True
+    head_start: str = "random"
     token_counts: bool = False
     epochs: float = 4.0
     max_steps: int = 0
@@ -74,15 +77,22 @@ class FinetuneConfig:
             ("class_weights", ("none", "balanced")),
             ("threshold", ("0.5", "mcc", "f1")),
             ("kmer_stride", ("", "1", "k")),
+            ("head_start", ("random", "probe")),
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} must be one of {', '.join(allowed)}")
-        if self.method == "probe" and (self.pool == "positions" or self.token_counts):
+        if self.linear_head and (self.pool == "positions" or self.token_counts):
             raise InputError(
-                "a probe reads pooled vectors alone", hint="--method lora trains such a head"
+                "a probe reads pooled vectors alone",
+                hint="--method lora with --head-start random trains it",
             )
         if self.from_scratch and self.method != "full":
             raise InputError("from scratch there is nothing to adapt: use --method full")
+
+    @property
+    def linear_head(self) -> bool:
+        """Whether a probe gives the head its weights."""
+        return self.method == "probe" or self.head_start == "probe"
 
     @property
     def learning_rate(self) -> float:

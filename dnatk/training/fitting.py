@@ -100,11 +100,12 @@ class Fitting:
         """(uncalibrated task, history) of one seed; the weights lie in ``directory``."""
         space = self.sets["train"].space
         probe = self.config.method == "probe" and space.kind != "per-base"
+        linear = self.config.linear_head
         head = HeadConfig(
             hidden=self.trunk.hidden,
             outputs=space.n_outputs,
             pool=self.config.pool,
-            dense=self.config.dense and self.config.method != "probe",
+            dense=self.config.dense and not linear,
             per_base=space.kind == "per-base",
             k=self.trunk.reference.k or 1,
             kmer_stride=self.trunk.reference.kmer_stride or 1,
@@ -139,13 +140,13 @@ class Fitting:
             description=self.choices.description,
         )
         _ = task.shown  # names that do not fit the classes fail before hours of training
+        if linear and space.kind != "per-base":
+            self.trunk.write(model, directory)
+            begun = replace(task, trunk=self.trunk.written(directory))
+            self._fit_probe(begun, model.head, seed)
         history = [] if probe else self._fit(task, model, seed)
         self.trunk.write(model, directory)
-        task = replace(task, trunk=self.trunk.written(directory))
-        if probe:
-            self._fit_probe(task, model.head, seed)
-            self.trunk.write(model, directory)
-        return task, history
+        return replace(task, trunk=self.trunk.written(directory)), history
 
     def _fit(self, task: Task, model: TaskModel, seed: int) -> list[dict]:
         config, place = self.config, resolve_device(self.device)
@@ -181,6 +182,7 @@ class Fitting:
                 logging_steps=every,
                 eval_strategy="steps",
                 eval_steps=every,
+                eval_on_start=config.head_start == "probe",  # the probe itself may remain the best
                 save_strategy="no",
                 # Models of other makes may hold a pooler that nothing reads.
                 ddp_find_unused_parameters=not self.trunk.reference.native,
