@@ -6,14 +6,14 @@ import json
 
 import click
 
-from dnatk.cli.finetune import metrics_table
-from dnatk.cli.labelled import labelled_options, read_options, without_nan
+from dnatk.cli.labelled import labelled_options, read_options
 from dnatk.cli.options import (
     device_option,
     precision_option,
     remote_code_option,
     threads_option,
 )
+from dnatk.cli.tables import metrics_table, without_nan
 
 
 @click.command("evaluate", short_help="Measure a task on labelled sequences or regions.")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from dnatk.cli.labelled import aligned, labelled_options, read_options
+from dnatk.cli.labelled import labelled_options, read_options
 from dnatk.cli.options import device_option, precision_option, threads_option
+from dnatk.cli.tables import aligned, metrics_table, seeds_line
 
 
 @click.command("finetune", short_help="Train a task on labelled sequences or regions.")
@@ -299,25 +300,3 @@ def command(
     console.say(metrics_table(task.metrics[part]))
     if len(task.details["seeds"]) > 1:
         console.say(f"seed {task.details['seed']} is kept; {seeds_line(task, part)}")
-
-
-def metrics_table(metrics: dict[str, dict[str, float]]) -> str:
-    """Metrics with their intervals, aligned."""
-    from math import isnan
-
-    rows = []
-    for name, estimate in metrics.items():
-        interval = ""
-        if "low" in estimate and not isnan(estimate["low"]):
-            interval = f"{estimate['low']:.4f} to {estimate['high']:.4f}"
-        rows.append((name, f"{estimate['value']:.4f}", interval))
-    return aligned(("metric", "value", "95 % interval"), rows)
-
-
-def seeds_line(task, part: str) -> str:
-    """Mean and sd of the metric that chose, over the seeds."""
-    from statistics import mean, stdev
-
-    metric = task.details["config"]["metric"]
-    values = [run[part][metric] for run in task.details["seeds"].values()]
-    return f"{part} {metric} over {len(values)} seeds {mean(values):.4f} ± {stdev(values):.4f}"

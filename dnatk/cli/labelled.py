@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import click
 
@@ -91,28 +90,4 @@ def read_options(
         positive=positive,
         length=length,
         seed=seed,
-    )
-
-
-def without_nan(metrics: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
-    """Metrics as JSON has them: null where one is undefined."""
-    return {
-        name: {k: None if math.isnan(v) else v for k, v in estimate.items()}
-        for name, estimate in metrics.items()
-    }
-
-
-def aligned(
-    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] | None = None
-) -> str:
-    """A table in plain text; columns named in ``right`` (None: all but the first) to the right."""
-    lines = [list(header), *map(list, rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    to_right = [name in (header[1:] if right is None else right) for name in header]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if turn else cell.ljust(width)
-            for cell, width, turn in zip(line, widths, to_right, strict=True)
-        ).rstrip()
-        for line in lines
     )

@@ -7,7 +7,7 @@ import logging
 
 import click
 
-from dnatk.cli.labelled import aligned, without_nan
+from dnatk.cli.tables import aligned, without_nan
 
 log = logging.getLogger(__name__)
 

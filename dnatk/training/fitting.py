@@ -98,21 +98,7 @@ class Fitting:
 
     def _train(self, seed: int, directory: Path) -> tuple[Task, list[dict]]:
         """(uncalibrated task, history) of one seed; the weights lie in ``directory``."""
-        space = self.sets["train"].space
-        probe = self.config.method == "probe" and space.kind != "per-base"
-        linear = self.config.linear_head
-        head = HeadConfig(
-            hidden=self.trunk.hidden,
-            outputs=space.n_outputs,
-            pool=self.config.pool,
-            dense=self.config.dense and not linear,
-            per_base=space.kind == "per-base",
-            k=self.trunk.reference.k or 1,
-            kmer_stride=self.trunk.reference.kmer_stride or 1,
-            tokens=self.trunk.tokens_of(self.length) if self.config.pool == "positions" else 0,
-            vocabulary=self.trunk.vocabulary if self.config.token_counts else 0,
-            counted=self.trunk.tokens_of(self.length) if self.config.token_counts else 0,
-        )
+        space, head = self.sets["train"].space, self._head()
         torch.manual_seed(seed)
         mean_C, scale_C = self._target_scale()
         model = TaskModel(
@@ -140,13 +126,32 @@ class Fitting:
             description=self.choices.description,
         )
         _ = task.shown  # names that do not fit the classes fail before hours of training
-        if linear and space.kind != "per-base":
+        probed = self.config.linear_head and not head.per_base
+        if probed:
             self.trunk.write(model, directory)
             begun = replace(task, trunk=self.trunk.written(directory))
             self._fit_probe(begun, model.head, seed)
-        history = [] if probe else self._fit(task, model, seed)
+        whole = probed and self.config.method == "probe"
+        history = [] if whole else self._fit(task, model, seed)
         self.trunk.write(model, directory)
         return replace(task, trunk=self.trunk.written(directory)), history
+
+    def _head(self) -> HeadConfig:
+        config, trunk, space = self.config, self.trunk, self.sets["train"].space
+        placed = config.pool == "positions" or config.token_counts
+        tokens = trunk.tokens_of(self.length) if placed else 0
+        return HeadConfig(
+            hidden=trunk.hidden,
+            outputs=space.n_outputs,
+            pool=config.pool,
+            dense=config.dense and not config.linear_head,
+            per_base=space.kind == "per-base",
+            k=trunk.reference.k or 1,
+            kmer_stride=trunk.reference.kmer_stride or 1,
+            tokens=tokens if config.pool == "positions" else 0,
+            vocabulary=trunk.vocabulary if config.token_counts else 0,
+            counted=tokens if config.token_counts else 0,
+        )
 
     def _fit(self, task: Task, model: TaskModel, seed: int) -> list[dict]:
         config, place = self.config, resolve_device(self.device)
