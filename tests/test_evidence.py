@@ -211,9 +211,17 @@ def test_figures_have_a_line_for_each_arm(evidence, runs, genome, tmp_path, monk
 # Table
 
 
-def row(arm: str, name: str, seed: int, mcc: float | None, config: str = "c") -> dict:
-    return {"model": f"{arm}/probe", "arm": arm, "method": "probe", "set": name, "seed": seed,
+def row(
+    arm: str, name: str, seed: int, mcc: float | None, config: str = "c", method: str = "probe"
+) -> dict:
+    return {"model": f"{arm}/{method}", "arm": arm, "method": method, "set": name, "seed": seed,
             "config_hash": config, "dev": {"mcc": mcc}}  # fmt: skip
+
+
+def cells(text: str) -> dict[str, list[str]]:
+    """The first cell of each line of a table -> the others."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines()]
+    return {line[0]: line[1:] for line in lines}
 
 
 def test_the_table_pairs_sets_and_seeds(evidence):
@@ -234,6 +242,56 @@ def test_the_table_pairs_sets_and_seeds(evidence):
     assert ahead == "+3.5, +12.5]; 9 of 10"
     assert low_high == " ["
     assert lines[title("token")][1] == "\N{EN DASH}", "a set is missing"
+
+
+def test_scores_stand_set_by_set(evidence):
+    rows = [row("dnabert", "H4", 1, 0.25), row("wide", "H3", 1, 0.5), row("wide", "H3", 2, 0.6)]
+    lines = cells(evidence.table.by_set([*rows, row("wide", "H4", 1, 0.9, method="full")], "probe"))
+    assert lines == {
+        "set": ["dnabert", "wide"],
+        "---": ["---:", "---:"],
+        "H3": ["\N{EN DASH}", "55.0 ± 7.1"],
+        "H4": ["25.0", "\N{EN DASH}"],
+    }
+
+
+def test_strides_are_compared_where_both_were_tuned(evidence):
+    both = {"H3": (0.5, 0.6), "H4": (0.5, 0.8), "tf-0": (0.5, 0.7)}
+    rows = [
+        row("dnabert", name, 1, mcc, method=method)
+        for name, pair in both.items()
+        for method, mcc in zip(("full-1", "full-k"), pair, strict=True)
+    ]
+    rows += [
+        row("dnabert", "tf-2", 1, 0.1, method="full-1"),
+        row("wide", "H3", 1, 0, method="full-1"),
+    ]
+    lines = cells(evidence.table.strides(rows))
+    own = lines.pop(evidence.arms.title("dnabert"))
+    # Differences of 10, 20 and 30: sd 10, t(2) 4.303, half-width 24.8.
+    assert own == ["H3, H4, tf-0", "50.0 (1)", "70.0 (1)", "+20.0 [-4.8, +44.8], 3 of 3"]
+    assert len(lines) == 2, "the other was tuned on one kind alone"
+
+
+def test_the_numbers_of_the_figures_are_tables(evidence):
+    def arm(curve, bits, received):
+        r2 = {"central": 0.126, "marginal": 0.02, "additive": 0.5, "offsets": [0.1] * 6}
+        last = {"step": 4, "tokens": 9, "r2": r2, "silhouette": 0.4}
+        return {"curve": curve, "heldout_bits": bits, "checkpoints": [{}, last],
+                "attention": {"received_effective_tokens": received}}  # fmt: skip
+
+    measured = {
+        "untrained": arm([[1, 12.0]], {"6": 12.0}, [9.6, 8.4]),
+        "wide": arm([[1, 12.0], [2, 11.0]], {"6": 2.5, "14": 7.777}, [3.2]),
+    }
+    title = evidence.arms.title
+    bits = cells(evidence.table.heldout(measured))
+    assert bits["pre-training"] == ["m = 6", "m = 14"]
+    assert bits[title("wide")] == ["2.50", "7.78"]
+    assert title("untrained") not in bits
+    lines = cells(evidence.table.inside(measured))
+    assert lines[title("untrained")] == ["0.13", "0.02", "0.50", "0.40", "10", "8"]
+    assert lines[title("wide")][-2:] == ["3", "\N{EN DASH}"]
 
 
 def test_the_ledger_that_is_published_holds_whole_cells(evidence):

@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
 """The evidence ledger as markdown tables.
 
-    python examples/evidence/table.py LEDGER [--baseline dnabert] [--into docs/evidence.md]
+    python examples/evidence/table.py LEDGER [--figures evidence.json] [--into docs/evidence.md]
 
 For each method: the mean MCC in percent of every arm over each group of sets (mean over seeds, and
 their standard deviation where there are two or more), and the paired difference from the baseline:
 per set, over the seeds that both arms have, then over sets, with Student's 95 % interval over sets
 and on how many sets the arm is ahead. A mean stands only where no set of the group is missing. Sets
-are not independent (the ten yeast marks share a genome): read the interval with that in mind.
+are not independent (the ten yeast marks share a genome): read the interval with that in mind. Then
+the scores set by set; overlapping against non-overlapping tokens where both were tuned on; and from
+the numbers that figures.py wrote the held-out bits and what each layer looks at.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,12 +68,12 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return mean(values) - half, mean(values) + half
 
 
-def cell(values: Sequence[float]) -> str:
+def cell(values: Sequence[float], *, seeds: bool = True) -> str:
     """Mean ± sd (how many)."""
     if not values:
         return MISSING
     spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{mean(values):.1f}{spread} ({len(values)})"
+    return f"{mean(values):.1f}{spread}" + (f" ({len(values)})" if seeds else "")
 
 
 def difference(values: Sequence[float]) -> str:
@@ -86,19 +89,83 @@ def markdown(rows: Sequence[Mapping], method: str, baseline: str) -> str:
     """One method's table."""
     of = scores(rows, method)
     groups = labelled_sets.GROUPS
-    lines = [["pre-training", *groups, f"against {baseline}, all sets"]]
-    lines.append(["---"] + ["---:"] * (len(groups) + 1))
+    lines = []
     for arm, own in of.items():
         means = [cell(over_group(own, sets)) for sets in groups.values()]
         paired = differences(own, of.get(baseline, {})) if arm != baseline else []
         lines.append([title(arm), *means, difference(paired)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return lined(["pre-training", *groups, f"against {baseline}, all sets"], lines)
 
 
-def report(rows: Sequence[Mapping], baseline: str) -> str:
-    """The tables of all methods that were run."""
+def by_set(rows: Sequence[Mapping], method: str) -> str:
+    """One method's scores, a line for each set, a column for each arm."""
+    of = scores(rows, method)
+    measured = [name for name in labelled_sets.LOADERS if any(name in own for own in of.values())]
+    lines = [
+        [name, *(cell(list(own.get(name, {}).values()), seeds=False) for own in of.values())]
+        for name in measured
+    ]
+    return lined(["set", *of], lines)
+
+
+def strides(rows: Sequence[Mapping]) -> str:
+    """Tuned on overlapping against non-overlapping tokens, for each arm that was tuned on both."""
+    apart, over = scores(rows, "full-k"), scores(rows, "full-1")
+    lines = []
+    for arm in (arm for arm in over if arm in apart):
+        names = [name for name in over[arm] if name in apart[arm]]
+        means = [cell(over_group(of, names)) for of in (over[arm], apart[arm])]
+        paired = difference(differences(apart[arm], over[arm]))
+        lines.append([title(arm), ", ".join(names), *means, paired])
+    header = ["pre-training", "sets", "overlapping", "non-overlapping", "difference"]
+    return lined(header, lines, texts=2)
+
+
+def heldout(measured: Mapping[str, Mapping]) -> str:
+    """Bits per masked token on the held-out contigs when the training ended, by span width."""
+    trained = {arm: of["heldout_bits"] for arm, of in measured.items() if len(of["curve"]) > 1}
+    widths = sorted({width for bits in trained.values() for width in bits}, key=int)
+    lines = [
+        [title(arm), *(f"{bits[w]:.2f}" if w in bits else MISSING for w in widths)]
+        for arm, bits in trained.items()
+    ]
+    return lined(["pre-training", *(f"m = {width}" for width in widths)], lines)
+
+
+def inside(measured: Mapping[str, Mapping]) -> str:
+    """The embeddings at the last checkpoint, and how many tokens receive attention, by layer."""
+    layers = max(len(of["attention"]["received_effective_tokens"]) for of in measured.values())
+    lines = []
+    for arm, of in measured.items():
+        last = of["checkpoints"][-1]
+        numbers = [f"{last['r2'][part]:.2f}" for part in ("central", "marginal", "additive")]
+        received = of["attention"]["received_effective_tokens"]
+        looked_at = [f"{n:.0f}" for n in received] + [MISSING] * (layers - len(received))
+        lines.append([title(arm), *numbers, f"{last['silhouette']:.2f}", *looked_at])
+    header = ["R2 central", "R2 marginal", "R2 all bases", "silhouette"]
+    return lined(["pre-training", *header, *(f"layer {i + 1}" for i in range(layers))], lines)
+
+
+def lined(header: Sequence[str], lines: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """A markdown table; the first ``texts`` columns are text, the others numbers."""
+    rule = ["---"] * texts + ["---:"] * (len(header) - texts)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
+
+
+def report(rows: Sequence[Mapping], baseline: str, measured: Mapping[str, Mapping]) -> str:
+    """All tables: of the methods that were run, and of ``measured`` (figures.py)."""
+    parts: dict[str, str] = {}
     methods = dict.fromkeys(row["method"] for row in rows)
-    return "\n".join(f"### {name}\n\n{markdown(rows, name, baseline)}\n" for name in methods)
+    for name in methods:
+        if name in ("probe", "full"):
+            parts[name] = markdown(rows, name, baseline)
+            parts[f"{name}, set by set"] = by_set(rows, name)
+    if {"full-1", "full-k"} <= set(methods):
+        parts["full-1 and full-k"] = strides(rows)
+    if measured:
+        parts["held-out bits"] = heldout(measured)
+        parts["token embeddings, and tokens that receive attention"] = inside(measured)
+    return "\n".join(f"### {name}\n\n{text}\n" for name, text in parts.items())
 
 
 def main() -> int:
@@ -107,11 +174,13 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("ledger", type=Path)
+    parser.add_argument("--figures", type=Path, metavar="JSON", help="evidence.json of figures.py")
     parser.add_argument("--baseline", choices=names(), default="dnabert")
     parser.add_argument("--into", type=Path, metavar="PAGE", help="a page with marks for them")
     arguments = parser.parse_args()
     try:
-        tables = report(ledger.read(arguments.ledger), arguments.baseline)
+        measured = json.loads(arguments.figures.read_text()) if arguments.figures else {}
+        tables = report(ledger.read(arguments.ledger), arguments.baseline, measured)
         if arguments.into is None:
             print(tables, end="")
         else:
