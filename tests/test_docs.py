@@ -50,6 +50,16 @@ def test_constraints_pin_every_dependency():
     assert names <= pinned
 
 
+@pytest.mark.slow
+def test_the_training_benchmark_compares_equals():
+    """It stops where its sides do not compute the same."""
+    script = ROOT / "examples" / "benchmarks" / "bench_training.py"
+    words = "--preset mini --dropout 0 --rows 4 --window 256 --threads 1".split()
+    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "RATIO" in done.stdout
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").rglob("*.py")), ids=lambda p: p.stem)
 def test_example_scripts_have_help(script):
     if "__main__" not in script.read_text():
