@@ -12,7 +12,7 @@ from conftest import random_bases, write_fasta
 
 FOLDER = Path(__file__).parents[1] / "examples" / "evidence"
 OWN = ("arms", "places", "labelled_sets", "run", "table", "pretrain", "figures")
-BORROWED = ("ledger", "sets", "shift_regions")
+BORROWED = ("ledger", "sets", "shift_regions", "evaluate_bits")
 OTHER = str.maketrans("ACGT", "TGCA")
 
 
@@ -196,7 +196,7 @@ def test_a_cell_is_measured_once_and_arms_that_are_missing_are_named(
 def test_figures_have_a_line_for_each_arm(evidence, runs, genome, tmp_path, monkeypatch):
     fasta = write_fasta(tmp_path / "g.fa", genome)
     argv = ["figures.py", runs, tmp_path / "out", "--genome", fasta, "--contig", "chrB",
-            "--windows", "2", "--window", "69"]  # fmt: skip
+            "--windows", "2", "--window", "69", "--bits-windows", "3"]  # fmt: skip
     monkeypatch.setattr(sys, "argv", [str(word) for word in argv])
     assert evidence.figures.main() == 0
     numbers = json.loads((tmp_path / "out/evidence.json").read_text())
@@ -204,6 +204,7 @@ def test_figures_have_a_line_for_each_arm(evidence, runs, genome, tmp_path, monk
     for of in numbers.values():
         assert [point["step"] for point in of["checkpoints"]] == [2, 4]
         assert len(of["attention"]["received_effective_tokens"]) == 2
+        assert list(of["heldout_bits"]) == ["6", "8", "10", "12", "14"]
     for name in ("loss", "tokens", "attention"):
         assert "<svg" in (tmp_path / f"out/{name}.svg").read_text()
 
@@ -280,17 +281,21 @@ def test_the_numbers_of_the_figures_are_tables(evidence):
         return {"curve": curve, "heldout_bits": bits, "checkpoints": [{}, last],
                 "attention": {"received_effective_tokens": received}}  # fmt: skip
 
+    def bits(model):
+        return {"model": model, "unread": 0.1, "markov": 1.9, "uniform": 2.0}
+
     measured = {
-        "untrained": arm([[1, 12.0]], {"6": 12.0}, [9.6, 8.4]),
-        "wide": arm([[1, 12.0], [2, 11.0]], {"6": 2.5, "14": 7.777}, [3.2]),
+        "stride": arm([[1, 12.0]], {}, [9.6, 8.4]),
+        "wide": arm([[1, 12.0], [2, 11.0]], {"6": bits(2.5), "14": bits(7.777)}, [3.2]),
     }
     title = evidence.arms.title
-    bits = cells(evidence.table.heldout(measured))
-    assert bits["pre-training"] == ["m = 6", "m = 14"]
-    assert bits[title("wide")] == ["2.50", "7.78"]
-    assert title("untrained") not in bits
+    lines = cells(evidence.table.heldout(measured))
+    assert lines["pre-training"] == ["m = 6", "m = 14"]
+    assert lines[title("wide")] == ["2.50 (0.10)", "7.78 (0.10)"]
+    assert lines["order-5 Markov chain"] == ["1.90", "1.90"]
+    assert title("stride") not in lines, "it has other tokens"
     lines = cells(evidence.table.inside(measured))
-    assert lines[title("untrained")] == ["0.13", "0.02", "0.50", "0.40", "10", "8"]
+    assert lines[title("stride")] == ["0.13", "0.02", "0.50", "0.40", "10", "8"]
     assert lines[title("wide")][-2:] == ["3", "\N{EN DASH}"]
 
 

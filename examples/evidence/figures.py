@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Observations 2 and 3 as figures and numbers: how arms learn, and where their layers look.
 
-    examples/evidence/figures.py RUNS OUT --genome sacCer3.fa.gz --contig chrXIV [--arms ..]
+    examples/evidence/figures.py RUNS OUT --genome sacCer3.fa.gz --contig chrXIV --contig chrXVI
 
 OUT receives, over all arms of RUNS (one seed):
   loss.svg        bits per masked token against tokens seen
   tokens.svg      share of the variance of k-mer embeddings that the two central bases explain, and
                   the sum over all bases, along the checkpoints
   attention.svg   effective number of tokens that are looked at, by layer
-  evidence.json   the numbers behind them, and held-out bits by span width at the end
+  evidence.json   the numbers behind them, and held-out bits by span width: one span a window, all
+                  [MASK], the same spans for every arm, which an arm's own log does not have
 
 For the full page of one model, with its maps: dnatk inspect RUNS/ARM-sSEED GENOME -o DIR.
 """
@@ -21,14 +22,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import labelled_sets  # noqa: F401  makes evaluate_bits importable
 import numpy as np
 from arms import directory, names, title
+from evaluate_bits import evaluate
+from evaluate_bits import parse as bits_options
 
 from dnatk.analysis.attention_stats import attention_numbers
 from dnatk.analysis.sample import draw_sample
 from dnatk.analysis.subject import find_subject
 from dnatk.analysis.token_maps import token_numbers
-from dnatk.errors import DnatkError
+from dnatk.errors import DnatkError, InputError
 from dnatk.genome.fasta import read_fasta
 from dnatk.training.plot import blank
 
@@ -58,29 +62,39 @@ def along(run: Path, tokens: Mapping[int, int]) -> list[dict]:
     return found
 
 
-def measure(run: Path, windows: Sequence[np.ndarray]) -> dict:
-    """All numbers of one arm."""
+def heldout_bits(run: Path, options: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Span width -> bits per masked token, of the model and without one; {} of non-overlapping."""
+    if find_subject(run, "cpu").kmer_stride != 1:
+        return {}
+    kept = ("model", "model_se", "unread", "markov", "uniform")
+    rows = evaluate(bits_options([str(run), *options]))["results"]
+    return {str(row["span"]): {name: row[name] for name in kept} for row in rows}
+
+
+def measure(run: Path, windows: Sequence[np.ndarray], bits: Sequence[str]) -> dict:
+    """All numbers of one arm; ``bits`` are options of evaluate_bits.py."""
     rows = history(run)
     tokens = {row["step"]: row["tokens"] for row in rows}
     layers = attention_numbers(run, windows)["layers"]
     return {
         "curve": [(row["tokens"], row["bits"]) for row in rows if "bits" in row],
-        "heldout_bits": [row["heldout_bits"] for row in rows if "heldout_bits" in row][-1],
+        "heldout_bits": heldout_bits(run, bits),
         "checkpoints": along(run, tokens),
         "attention": {name: layers[name] for name in SHOWN},
     }
 
 
-def windows_of(genome: Path, contig: str, count: int, bases: int) -> list[np.ndarray]:
-    """Windows of one contig, which no arm was trained on."""
+def windows_of(genome: Path, contigs: Sequence[str], count: int, bases: int) -> list[np.ndarray]:
+    """Windows of contigs that no arm was trained on."""
     import tempfile
 
-    found = [record for name, record in read_fasta(genome) if name == contig]
-    if not found:
-        raise SystemExit(f"error: {genome} has no contig {contig}")
+    found = {name: record for name, record in read_fasta(genome) if name in contigs}
+    if missing := [name for name in contigs if name not in found]:
+        raise InputError(f"has no contig {', '.join(missing)}", path=genome)
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "contig.fa")
-        path.write_bytes(b">contig\n" + found[0].tobytes() + b"\n")
+        path = Path(scratch, "contigs.fa")
+        lines = (b">%s\n%s\n" % (name.encode(), found[name].tobytes()) for name in contigs)
+        path.write_bytes(b"".join(lines))
         return draw_sample(path, count, bases, seed=1).windows
 
 
@@ -137,11 +151,12 @@ def main() -> int:
     add("runs", help="the directory that pretrain.py filled")
     add("out", type=Path)
     add("--genome", required=True, type=Path, help="FASTA of the windows that are looked at")
-    add("--contig", required=True, help="one that no arm was trained on")
+    add("--contig", action="append", required=True, help="that no arm was trained on; repeat")
     add("--arms", default="", help="default: all that are there")
     add("--seed", type=int, default=1)
     add("--windows", type=int, default=32)
     add("--window", type=int, default=515, help="bases")
+    add("--bits-windows", type=int, default=2000, help="for held-out bits")
     arguments = parser.parse_args()
     wanted = arguments.arms.split(",") if arguments.arms else names()
     found = {arm: directory(arguments.runs, arm, arguments.seed) for arm in wanted}
@@ -149,9 +164,12 @@ def main() -> int:
     if not finished:
         print(f"error: {arguments.runs} holds no finished arm", file=sys.stderr)
         return 1
-    windows = windows_of(arguments.genome, arguments.contig, arguments.windows, arguments.window)
+    genome, contigs = arguments.genome, arguments.contig
+    bits = [str(genome), "--windows", str(arguments.bits_windows)]
+    bits += [word for contig in contigs for word in ("--holdout", contig)]
     try:
-        measured = {arm: measure(run, windows) for arm, run in finished.items()}
+        windows = windows_of(genome, contigs, arguments.windows, arguments.window)
+        measured = {arm: measure(run, windows, bits) for arm, run in finished.items()}
     except DnatkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -122,14 +122,17 @@ def strides(rows: Sequence[Mapping]) -> str:
 
 
 def heldout(measured: Mapping[str, Mapping]) -> str:
-    """Bits per masked token on the held-out contigs when the training ended, by span width."""
-    trained = {arm: of["heldout_bits"] for arm, of in measured.items() if len(of["curve"]) > 1}
-    widths = sorted({width for bits in trained.values() for width in bits}, key=int)
+    """Bits per masked token on held-out contigs by span width, and those of no model at all."""
+    found = {title(arm): of["heldout_bits"] for arm, of in measured.items() if of["heldout_bits"]}
     lines = [
-        [title(arm), *(f"{bits[w]:.2f}" if w in bits else MISSING for w in widths)]
-        for arm, bits in trained.items()
+        [name, *(f"{of['model']:.2f} ({of['unread']:.2f})" for of in bits.values())]
+        for name, bits in found.items()
     ]
-    return lined(["pre-training", *(f"m = {width}" for width in widths)], lines)
+    references = {"order-5 Markov chain": "markov", "the visible bases alone": "uniform"}
+    first = next(iter(found.values()))
+    for name, key in references.items():
+        lines.append([name, *(f"{of[key]:.2f}" for of in first.values())])
+    return lined(["pre-training", *(f"m = {width}" for width in first)], lines)
 
 
 def inside(measured: Mapping[str, Mapping]) -> str:
