@@ -26,7 +26,7 @@ docs:
     .venv/bin/python docs/make_cli.py
     .venv/bin/python docs/make_tasks.py
     .venv/bin/python examples/quality/table.py examples/quality/ledger.jsonl --into docs/quality.md
-    .venv/bin/python examples/evidence/table.py examples/evidence/ledger.jsonl --into docs/evidence.md
+    .venv/bin/python examples/evidence/table.py examples/evidence/ledger.jsonl --figures docs/evidence/evidence.json --into docs/evidence.md
 
 # The benchmarks behind docs/performance.md (on a quiet machine)
 bench:
