@@ -199,27 +199,44 @@ def mean_and_error(bits_Nm: np.ndarray) -> tuple[float, float]:
     return float(window_N.mean()), float(window_N.std(ddof=1) / np.sqrt(len(window_N)))
 
 
-def evaluate(arguments: argparse.Namespace) -> dict:
-    """Score every span length; the result is what --json writes."""
-    info, network = load_model(arguments.model, arguments.device)
+def draw_held(arguments: argparse.Namespace, k: int) -> list[tuple[Spans, dict[str, np.ndarray]]]:
+    """The spans of every length, with what each baseline makes of them; no model has a say."""
     chain, kmers, held = read_genome(
-        arguments.fasta, arguments.holdout, info.k, arguments.order, arguments.both_strands
+        arguments.fasta, arguments.holdout, k, arguments.order, arguments.both_strands
     )
     rng = np.random.default_rng(arguments.seed)
     codes_NL = draw_windows(held, arguments.window, arguments.windows, rng)
+    drawn = [draw_spans(codes_NL, span, k, rng) for span in arguments.spans]
+    return [(spans, baseline_bits(chain, kmers, spans, k)) for spans in drawn]
+
+
+def score_held(
+    network,
+    k: int,
+    held: Sequence[tuple[Spans, dict[str, np.ndarray]]],
+    arguments: argparse.Namespace,
+) -> list[dict]:
+    """For every span length the bits of the model and of the baselines."""
     rows = []
-    for span in arguments.spans:
-        spans = draw_spans(codes_NL, span, info.k, rng)
-        scored, unread, labels = model_bits(network, info.k, spans, arguments.batch, arguments.bf16)
+    for spans, baselines in held:
+        span = spans.tokens_Nm.shape[1]
+        scored, unread, labels = model_bits(network, k, spans, arguments.batch, arguments.bf16)
         if not np.array_equal(labels, spans.tokens_Nm):
             raise RuntimeError("the model and the baselines scored different tokens")
-        bits = {"model": scored, "unread": unread} | baseline_bits(chain, kmers, spans, info.k)
-        row = {"span": span, "hidden_bases": hidden_bases(span, info.k)}
+        bits = {"model": scored, "unread": unread} | baselines
+        row = {"span": span, "hidden_bases": hidden_bases(span, k)}
         for name, bits_Nm in bits.items():
             row[name], row[f"{name}_se"] = mean_and_error(bits_Nm)
         gain = mean_and_error(bits["markov"] - bits["model"])
         row["gain_over_markov"], row["gain_over_markov_se"] = gain
         rows.append(row | {"tokens": int(bits["model"].size), "same_tokens": True})
+    return rows
+
+
+def evaluate(arguments: argparse.Namespace) -> dict:
+    """Score every span length; the result is what --json writes."""
+    info, network = load_model(arguments.model, arguments.device)
+    rows = score_held(network, info.k, draw_held(arguments, info.k), arguments)
     settings = {name: value for name, value in vars(arguments).items() if name != "json"}
     return {
         **settings,

@@ -12,7 +12,7 @@ from conftest import random_bases, write_fasta
 
 FOLDER = Path(__file__).parents[1] / "examples" / "evidence"
 OWN = ("arms", "places", "labelled_sets", "run", "table", "pretrain", "figures")
-BORROWED = ("ledger", "sets", "shift_regions", "evaluate_bits")
+BORROWED = ("ledger", "sets", "shift_regions", "evaluate_bits", "ledger_table")
 OTHER = str.maketrans("ACGT", "TGCA")
 
 

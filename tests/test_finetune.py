@@ -686,9 +686,8 @@ def test_training_may_start_from_the_probe(method, kind, finetune, tables):
     """With a rate that moves nothing the task is the probe itself."""
     data = (*files(tables, kind), *label_options(kind))
     probe = finetune(*data, out="probe").task
-    still = finetune(
-        *data, "--head-start", "probe", "--lr", "1e-12", method=method, out="still"
-    )  # fmt: skip
+    options = ("--head-start", "probe", "--lr", "1e-12")
+    still = finetune(*data, *options, method=method, out="still")
     assert still.task["metrics"]["test"].keys() == probe["metrics"]["test"].keys()
     for name, each in still.task["metrics"]["test"].items():
         assert each["value"] == pytest.approx(probe["metrics"]["test"][name]["value"], abs=1e-3)

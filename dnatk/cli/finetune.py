@@ -295,8 +295,7 @@ def command(
         task = finetune(
             config, sets, output, choices=choices, device=device, force=force, progress=progress
         )
-    part = "test" if "test" in task.metrics else "dev"
-    console.say(f"task in {output}; on {part}:")
-    console.say(metrics_table(task.metrics[part]))
+    console.say(f"task in {output}; on {task.part}:")
+    console.say(metrics_table(task.metrics[task.part]))
     if len(task.details["seeds"]) > 1:
-        console.say(f"seed {task.details['seed']} is kept; {seeds_line(task, part)}")
+        console.say(f"seed {task.details['seed']} is kept; {seeds_line(task)}")

@@ -41,10 +41,10 @@ def metrics_table(metrics: dict[str, dict[str, float]]) -> str:
     return aligned(("metric", "value", "95 % interval"), rows)
 
 
-def seeds_line(task, part: str) -> str:
+def seeds_line(task) -> str:
     """Mean and sd of the metric that chose, over the seeds."""
     from statistics import mean, stdev
 
     metric = task.details["config"]["metric"]
-    values = [run[part][metric] for run in task.details["seeds"].values()]
-    return f"{part} {metric} over {len(values)} seeds {mean(values):.4f} ± {stdev(values):.4f}"
+    values = [run[task.part][metric] for run in task.details["seeds"].values()]
+    return f"{task.part} {metric} over {len(values)} seeds {mean(values):.4f} ± {stdev(values):.4f}"

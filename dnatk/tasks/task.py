@@ -169,15 +169,19 @@ class Task:
             return None
         return np.array(self.thresholds) if self.kind == "multilabel" else self.thresholds[0]
 
+    @property
+    def part(self) -> str:
+        """What its figures are of: test where there is one, else dev."""
+        return "test" if "test" in self.metrics else "dev"
+
     def measured(self) -> tuple[str, str, float] | None:
-        """(part, metric, value) of the metric that chose the task, on test where there is one.
+        """(part, metric, value) of the metric that chose the task.
 
         None where task.json does not say.
         """
-        part = "test" if "test" in self.metrics else "dev"
         try:
             metric = self.details["config"]["metric"]
-            return part, metric, float(self.metrics[part][metric]["value"])
+            return self.part, metric, float(self.metrics[self.part][metric]["value"])
         except (KeyError, TypeError, ValueError):
             return None
 

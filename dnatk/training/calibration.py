@@ -88,6 +88,25 @@ def best_threshold(probability_N: np.ndarray, target_N: np.ndarray, metric: str 
     return float(best_B[np.abs(best_B - 0.5).argmin()])
 
 
+def thresholds(
+    kind: str, output_NC: np.ndarray, targets: np.ndarray, how: str
+) -> tuple[float, ...]:
+    """A threshold for the positive class (binary) or for each label (multilabel); else ().
+
+    Args:
+        targets: (N,) classes, or (N, C) labels.
+        how: "0.5", or the metric that they shall make best: "mcc" or "f1".
+    """
+    if kind not in ("binary", "multilabel"):
+        return ()
+    target_NC = targets if kind == "multilabel" else targets[:, None]
+    probability_NC = output_NC if kind == "multilabel" else output_NC[:, 1:]
+    if how == "0.5":
+        return (0.5,) * probability_NC.shape[1]
+    columns = zip(probability_NC.T, target_NC.T, strict=True)
+    return tuple(best_threshold(p_N, target_N, how) for p_N, target_N in columns)
+
+
 def top_label(target_N: np.ndarray, output_NC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(N,) the probability of the most probable class, and (N,) whether it is the true one."""
     top_N = output_NC.argmax(axis=1)

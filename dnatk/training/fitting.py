@@ -24,7 +24,7 @@ from dnatk.model.placement import resolve_device, resolve_precision
 from dnatk.progress import Progress
 from dnatk.tasks.scorer import Scorer, load_scorer
 from dnatk.tasks.task import Task
-from dnatk.training.calibration import best_threshold, fit_temperature
+from dnatk.training.calibration import fit_temperature, thresholds
 from dnatk.training.finetune_config import FinetuneConfig, TaskChoices
 from dnatk.training.linear_probe import fit_probe
 from dnatk.training.metrics import HIGHER_IS_BETTER, score
@@ -222,7 +222,9 @@ class Fitting:
         if task.kind != "regression":
             targets = self.sets["dev"].flat_targets()
             task = replace(task, temperature=fit_temperature(dev_NC, targets, task.kind))
-        task = replace(task, thresholds=self._thresholds(task, dev_NC))
+        outputs_NC, targets = task.outputs(dev_NC), self.sets["dev"].flat_targets()
+        limits = thresholds(task.kind, outputs_NC, targets, self.config.threshold)
+        task = replace(task, thresholds=limits)
         logits = {"dev": dev_NC}
         if "test" in self.sets:
             logits["test"] = self._logits(task, "test")
@@ -265,22 +267,6 @@ class Fitting:
             return None
         count_C = train.class_counts()
         return torch.tensor(count_C.sum() / (len(count_C) * np.maximum(count_C, 1))).float()
-
-    def _thresholds(self, task: Task, logits_NC: np.ndarray) -> tuple[float, ...]:
-        if task.kind not in ("binary", "multilabel"):
-            return ()
-        columns = range(task.space.n_outputs) if task.kind == "multilabel" else [1]
-        if self.config.threshold == "0.5":
-            return tuple(0.5 for _ in columns)
-        outputs_NC, targets = task.outputs(logits_NC), self.sets["dev"].flat_targets()
-        return tuple(
-            best_threshold(
-                outputs_NC[:, column],
-                targets[:, column] if task.kind == "multilabel" else targets,
-                self.config.threshold,
-            )
-            for column in columns
-        )
 
 
 def _loss_targets(data: LabelledSet, task: Task) -> np.ndarray:

@@ -58,12 +58,16 @@ def compare(preset: str, dropout: float, device: torch.device, args: argparse.Na
     from dnatk.training.flops import ModelFlops, measured_peak
     from dnatk.training.masked_lm import new_model
 
+    def packed():
+        model = new_model(sizes, 0)
+        if device.type == "cuda":
+            model.set_attention_dropout(0.0)
+        return model
+
     sizes = config_of(preset, dropout, args.window)
-    ours, theirs = new_model(sizes, 0), eager(sizes)
+    ours, theirs = packed(), eager(sizes)
     bias = {"cls.predictions.decoder.bias": ours.cls.predictions.bias}  # tied, in theirs alone
     theirs.load_state_dict({**ours.state_dict(), **bias})
-    if device.type == "cuda":
-        ours.set_attention_dropout(0.0)
     batch = masked_rows(args.rows, args.window, args.seed)
     dtype = resolve_precision("auto", device)
     first: dict[str, list[float]] = {"dnatk": [], "eager fp32": []}
@@ -72,9 +76,7 @@ def compare(preset: str, dropout: float, device: torch.device, args: argparse.Na
         "eager fp32": eager_side(theirs.to(device), batch, first["eager fp32"]),
     }
     if args.compile:
-        compiled = new_model(sizes, 0)
-        if device.type == "cuda":
-            compiled.set_attention_dropout(0.0)
+        compiled = packed()
         compiled.bert.compile()
         first["compiled"] = []
         sides["compiled"] = dnatk_side(compiled.to(device), batch, dtype, first["compiled"])

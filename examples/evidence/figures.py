@@ -19,13 +19,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 
 import labelled_sets  # noqa: F401  makes evaluate_bits importable
 import numpy as np
 from arms import directory, names, title
-from evaluate_bits import evaluate
+from evaluate_bits import draw_held, load_model, score_held
 from evaluate_bits import parse as bits_options
 
 from dnatk.analysis.attention_stats import attention_numbers
@@ -62,23 +63,36 @@ def along(run: Path, tokens: Mapping[int, int]) -> list[dict]:
     return found
 
 
-def heldout_bits(run: Path, options: Sequence[str]) -> dict[str, dict[str, float]]:
+def heldout_bits(
+    run: Path, options: argparse.Namespace, held: Callable[[int], list]
+) -> dict[str, dict[str, float]]:
     """Span width -> bits per masked token, of the model and without one; {} of non-overlapping."""
     if find_subject(run, "cpu").kmer_stride != 1:
         return {}
     kept = ("model", "model_se", "unread", "markov", "uniform")
-    rows = evaluate(bits_options([str(run), *options]))["results"]
+    info, network = load_model(run, options.device)
+    rows = score_held(network, info.k, held(info.k), options)
     return {str(row["span"]): {name: row[name] for name in kept} for row in rows}
 
 
-def measure(run: Path, windows: Sequence[np.ndarray], bits: Sequence[str]) -> dict:
-    """All numbers of one arm; ``bits`` are options of evaluate_bits.py."""
+def measure(
+    run: Path,
+    windows: Sequence[np.ndarray],
+    bits: argparse.Namespace,
+    held: Callable[[int], list],
+) -> dict:
+    """All numbers of one arm.
+
+    Args:
+        bits: options of evaluate_bits.py.
+        held: k -> the held-out spans, which all arms share.
+    """
     rows = history(run)
     tokens = {row["step"]: row["tokens"] for row in rows}
     layers = attention_numbers(run, windows)["layers"]
     return {
         "curve": [(row["tokens"], row["bits"]) for row in rows if "bits" in row],
-        "heldout_bits": heldout_bits(run, bits),
+        "heldout_bits": heldout_bits(run, bits, held),
         "checkpoints": along(run, tokens),
         "attention": {name: layers[name] for name in SHOWN},
     }
@@ -165,11 +179,12 @@ def main() -> int:
         print(f"error: {arguments.runs} holds no finished arm", file=sys.stderr)
         return 1
     genome, contigs = arguments.genome, arguments.contig
-    bits = [str(genome), "--windows", str(arguments.bits_windows)]
-    bits += [word for contig in contigs for word in ("--holdout", contig)]
+    words = [word for contig in contigs for word in ("--holdout", contig)]
+    bits = bits_options(["", str(genome), "--windows", str(arguments.bits_windows), *words])
+    held = lru_cache(partial(draw_held, bits))
     try:
         windows = windows_of(genome, contigs, arguments.windows, arguments.window)
-        measured = {arm: measure(run, windows, bits) for arm, run in finished.items()}
+        measured = {arm: measure(run, windows, bits, held) for arm, run in finished.items()}
     except DnatkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

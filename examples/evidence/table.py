@@ -24,11 +24,10 @@ from statistics import mean, stdev
 import labelled_sets  # also makes the quality scripts importable
 import ledger
 from arms import names, title
+from ledger_table import MISSING, cell, lined, over_sets
 from scipy.stats import t as student
 
 from dnatk.errors import DnatkError
-
-MISSING = "\N{EN DASH}"
 
 # set -> seed -> MCC in percent
 Scores = dict[str, dict[int, float]]
@@ -42,14 +41,6 @@ def scores(rows: Sequence[Mapping], method: str) -> dict[str, Scores]:
         # A model that gives one class for all has no MCC; 0 is what it is worth.
         found.setdefault(arm, {}).setdefault(name, {})[seed] = 100 * (row["dev"]["mcc"] or 0)
     return {arm: found[arm] for arm in names() if arm in found}
-
-
-def over_group(of: Scores, group: Sequence[str]) -> list[float]:
-    """The mean over a group's sets, for each seed that all of them have."""
-    if any(name not in of for name in group):
-        return []
-    seeds = set.intersection(*(set(of[name]) for name in group))
-    return [mean(of[name][seed] for name in group) for seed in sorted(seeds)]
 
 
 def differences(of: Scores, baseline: Scores) -> list[float]:
@@ -68,14 +59,6 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return mean(values) - half, mean(values) + half
 
 
-def cell(values: Sequence[float], *, seeds: bool = True) -> str:
-    """Mean ± sd (how many)."""
-    if not values:
-        return MISSING
-    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{mean(values):.1f}{spread}" + (f" ({len(values)})" if seeds else "")
-
-
 def difference(values: Sequence[float]) -> str:
     """Mean [interval], sets ahead."""
     if len(values) < 2:
@@ -91,7 +74,7 @@ def markdown(rows: Sequence[Mapping], method: str, baseline: str) -> str:
     groups = labelled_sets.GROUPS
     lines = []
     for arm, own in of.items():
-        means = [cell(over_group(own, sets)) for sets in groups.values()]
+        means = [cell(over_sets(own, sets)) for sets in groups.values()]
         paired = differences(own, of.get(baseline, {})) if arm != baseline else []
         lines.append([title(arm), *means, difference(paired)])
     return lined(["pre-training", *groups, f"against {baseline}, all sets"], lines)
@@ -102,7 +85,7 @@ def by_set(rows: Sequence[Mapping], method: str) -> str:
     of = scores(rows, method)
     measured = [name for name in labelled_sets.LOADERS if any(name in own for own in of.values())]
     lines = [
-        [name, *(cell(list(own.get(name, {}).values()), seeds=False) for own in of.values())]
+        [name, *(cell(list(own.get(name, {}).values()), count=False) for own in of.values())]
         for name in measured
     ]
     return lined(["set", *of], lines)
@@ -114,7 +97,7 @@ def strides(rows: Sequence[Mapping]) -> str:
     lines = []
     for arm in (arm for arm in over if arm in apart):
         names = [name for name in over[arm] if name in apart[arm]]
-        means = [cell(over_group(of, names)) for of in (over[arm], apart[arm])]
+        means = [cell(over_sets(of, names)) for of in (over[arm], apart[arm])]
         paired = difference(differences(apart[arm], over[arm]))
         lines.append([title(arm), ", ".join(names), *means, paired])
     header = ["pre-training", "sets", "overlapping", "non-overlapping", "difference"]
@@ -147,12 +130,6 @@ def inside(measured: Mapping[str, Mapping]) -> str:
         lines.append([title(arm), *numbers, f"{last['silhouette']:.2f}", *looked_at])
     header = ["R2 central", "R2 marginal", "R2 all bases", "silhouette"]
     return lined(["pre-training", *header, *(f"layer {i + 1}" for i in range(layers))], lines)
-
-
-def lined(header: Sequence[str], lines: Sequence[Sequence[str]], texts: int = 1) -> str:
-    """A markdown table; the first ``texts`` columns are text, the others numbers."""
-    rule = ["---"] * texts + ["---:"] * (len(header) - texts)
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
 
 
 def report(rows: Sequence[Mapping], baseline: str, measured: Mapping[str, Mapping]) -> str:

@@ -13,9 +13,10 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import ledger
+from ledger_table import Values, cell, lined, over_sets
 from run import MODULES, SEEDLESS
 from sets import PUBLISHED, SETS
 
@@ -29,15 +30,12 @@ TITLES = {
     "lora": "trunk, LoRA",
     "probe": "trunk, linear probe",
 }
-MISSING = "\N{EN DASH}"
-
-Values = dict[int, float]
 
 
 def latest(rows: Sequence[Mapping], part: str) -> dict[tuple[str, str], Values]:
     """(model, set) -> MCC in percent of each seed, of the configuration that ran last."""
     current = {(row["model"], row["set"]): row["config_hash"] for row in rows}
-    found: dict[tuple[str, str], Values] = {}
+    found: dict[tuple[str, str], dict[int, float]] = {}
     for row in rows:
         place = row["model"], row["set"]
         if row["config_hash"] == current[place] and row[part]["mcc"] is not None:
@@ -45,37 +43,21 @@ def latest(rows: Sequence[Mapping], part: str) -> dict[tuple[str, str], Values]:
     return found
 
 
-def cell(values: Sequence[float]) -> str:
-    """Mean ± sd (count)."""
-    if not values:
-        return MISSING
-    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{mean(values):.1f}{spread} ({len(values)})"
-
-
-def over_sets(of: Mapping[str, Values]) -> list[float]:
-    """The mean over all sets, for each seed that they all have; empty where a set is missing."""
-    if any(name not in of for name in SETS):
-        return []
-    seeds = set.intersection(*(set(of[name]) for name in SETS))
-    return [mean(of[name][seed] for name in SETS) for seed in sorted(seeds)]
-
-
 def markdown(rows: Sequence[Mapping], part: str) -> str:
     """One table: ``part`` is test or test_unleaked. Published rows are of all test sequences."""
     found = latest(rows, part)
-    lines = [["model", *SETS, "mean"], ["---"] + ["---:"] * (len(SETS) + 1)]
+    lines = []
     for model in MODULES:
         of = {name: found[model, name] for name in SETS if (model, name) in found}
         title = TITLES[model] + (" (no seed)" if model in SEEDLESS else "")
         cells = [cell(list(of.get(name, {}).values())) for name in SETS]
-        lines.append([title, *cells, cell(over_sets(of))])
+        lines.append([title, *cells, cell(over_sets(of, SETS))])
     if part == "test":
         for model, values in PUBLISHED.items():
             lines.append(
                 [f"{model}, published", *(f"{v:.1f}" for v in values), f"{mean(values):.1f}"]
             )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return lined(["model", *SETS, "mean"], lines)
 
 
 def leaks(rows: Sequence[Mapping]) -> str:
