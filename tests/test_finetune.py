@@ -693,6 +693,9 @@ def test_training_may_start_from_the_probe(method, kind, finetune, tables):
         assert each["value"] == pytest.approx(probe["metrics"]["test"][name]["value"], abs=1e-3)
     looks = [row for row in log_of(still.directory) if row["part"] == "dev"]
     assert looks[0]["step"] == 0, "the probe itself may be the best"
+    losses = [row["loss"] for row in log_of(still.directory) if row["part"] == "train"]
+    if kind != "regression":
+        assert max(losses) < 3 * looks[0]["nll"], "the probe trains as it was fitted: no dropout"
     moved = finetune(*data, "--head-start", "probe", method=method, out="moved")
     metric = moved.task["details"]["config"]["metric"]
     best = max(row[metric] for row in log_of(moved.directory) if row["part"] == "dev")

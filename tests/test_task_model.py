@@ -421,9 +421,10 @@ def test_a_probe_is_scikit_learns(kind, tiny_model, task_of):
     np.testing.assert_allclose(got, wanted, atol=2e-3)
 
 
-def test_the_head_of_a_probe_is_written_as_it_was_fitted(tiny_model, tmp_path):
+@pytest.mark.parametrize("how", [{"method": "probe"}, {"method": "lora", "head_start": "probe"}])
+def test_the_head_of_a_probe_is_written_as_it_was_fitted(how, tiny_model, tmp_path):
     """Its weights are large and cancel out: half precision would move probabilities by 0.004."""
-    trunk = Trunk.find(FinetuneConfig(model=str(tiny_model), method="probe"))
+    trunk = Trunk.find(FinetuneConfig(model=str(tiny_model), **how))
     head = Head(HeadConfig(64, 2, dense=False))
     with torch.no_grad():
         head.out.weight.normal_(0, 9, generator=torch.Generator().manual_seed(0))

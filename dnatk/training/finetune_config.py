@@ -30,6 +30,7 @@ class FinetuneConfig:
         epochs, max_steps: whichever comes first; max_steps 0: epochs alone.
         lr: peak learning rate; 0: by the method.
         warmup: fraction of the steps.
+        dropout: of what the head reads; a linear head that was fitted has none.
         patience: evaluations on dev without a better metric until training stops.
         evaluations: how often dev is scored in a whole run.
         metric: chooses the checkpoint, the seed, and when to stop; "": by the kind of labels.
@@ -93,6 +94,11 @@ class FinetuneConfig:
     def linear_head(self) -> bool:
         """Whether a probe gives the head its weights."""
         return self.method == "probe" or self.head_start == "probe"
+
+    @property
+    def head_dropout(self) -> float:
+        """Dropout of the head: the weights of a probe are large and cancel out."""
+        return 0.0 if self.linear_head else self.dropout
 
     @property
     def learning_rate(self) -> float:

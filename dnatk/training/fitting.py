@@ -103,7 +103,7 @@ class Fitting:
         mean_C, scale_C = self._target_scale()
         model = TaskModel(
             self.trunk.module(seed),
-            Head(head, self.config.dropout),
+            Head(head, self.config.head_dropout),
             space.kind,
             self._class_weights(),
         )

@@ -117,7 +117,7 @@ class Trunk:
     def write(self, model: TaskModel, directory: Path) -> None:
         """Write the head, and what the method changed of the trunk, to a task directory."""
         # A probe's weights are large and cancel out, so that they need their digits.
-        half = self.config.method == "lora"
+        half = self.config.method == "lora" and not self.config.linear_head
         _save(model.head.state_dict(), directory / HEAD_FILE, half=half)
         if self.config.method == "probe":
             return
