@@ -22,7 +22,7 @@ from torch import nn
 from dnatk.errors import InputError, ModelError, first_line
 from dnatk.kmers import reverse_complement
 from dnatk.model.checked import check, read_json, whole
-from dnatk.model.loading import model_directory
+from dnatk.model.places import model_directory
 
 _PROBE = "ACGTTGCAAGCTTCGATCCGGATA"
 _LAYER = re.compile(r"\b(?:layers?|h|blocks?)\.(\d+)\.")
@@ -150,9 +150,11 @@ def load_foreign(
             "--trust-remote-code needs --revision SHA",
             hint="code from a hub may change; a commit cannot",
         )
-    on_disk = os.path.isdir(model)  # of a name that cannot be one, pathlib raises
+    directory = model_directory(model)
+    on_disk = os.path.isdir(directory)  # of a name that cannot be one, pathlib raises
     if on_disk:
-        read_json(Path(model) / "config.json")
+        model = directory
+        read_json(directory / "config.json")
     quiet_transformers()
     options = {"trust_remote_code": trust_remote_code, "revision": revision or None}
     try:

@@ -6,14 +6,15 @@ model.safetensors or pytorch_model.bin), without importing transformers.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dnatk.errors import InputError, ModelError
 from dnatk.genome.fasta import sha256
 from dnatk.kmers import Vocabulary
 from dnatk.kmers.vocab import MAX_K
+from dnatk.model.card import longest_window
 from dnatk.model.checked import (
     LINE,
     POSITIVE,
@@ -27,10 +28,10 @@ from dnatk.model.checked import (
     whole,
 )
 from dnatk.model.encoder import Encoder, EncoderConfig
-from dnatk.model.tokenizer_files import FACTS_FILE, FORMAT_VERSION
+from dnatk.model.places import FACTS_FILE, existing_model
+from dnatk.model.shipped import DEFAULT_MODEL
+from dnatk.model.tokenizer_files import FORMAT_VERSION
 
-SHIPPED = Path(__file__).parent / "weights"
-DEFAULT_MODEL = "dnatk-small"
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
 
 # What config.json may say; its tensors are compared with it before they are used.
@@ -72,31 +73,16 @@ class ModelInfo:
     @property
     def max_window(self) -> int:
         """The longest window in bases that fits the positions: 515 for k = 6 and 512 positions."""
-        return (self.config.max_positions - 3) * self.kmer_stride + self.k
-
-
-def shipped_models() -> list[str]:
-    """Names of the models in this installation."""
-    return sorted(p.parent.name for p in SHIPPED.glob("*/config.json"))
-
-
-def model_directory(model: str | Path) -> Path:
-    """Where ``model`` (a shipped name, or a directory) would lie."""
-    return SHIPPED / str(model) if str(model) in shipped_models() else Path(model)
+        return longest_window(self.config.max_positions, self.k, self.kmer_stride)
 
 
 def read_model(model: str | Path = DEFAULT_MODEL) -> ModelInfo:
-    """Find ``model`` (a shipped name, or a directory) and check that dnatk can run it.
+    """Find ``model`` (a name or a directory) and check that dnatk can run it.
 
     Raises:
         ModelError: no such model, a file is missing, another architecture or vocabulary.
     """
-    directory = model_directory(model)
-    if not os.path.isdir(directory):  # of a name that cannot be one, pathlib raises
-        raise ModelError(
-            f"no model {shown(str(model))}",
-            hint=f"give a directory, or one of those installed: {', '.join(shipped_models())}",
-        )
+    directory = existing_model(model)
     config = read_json(directory / "config.json")
     weights = next((p for n in WEIGHTS_FILES if (p := directory / n).is_file()), None)
     if weights is None:
@@ -117,16 +103,22 @@ def read_model(model: str | Path = DEFAULT_MODEL) -> ModelInfo:
 def load_encoder(
     model: str | Path | ModelInfo = DEFAULT_MODEL, *, device: str = "auto", precision: str = "auto"
 ) -> Encoder:
-    """The inference encoder of a model, on a device, in a precision (see :mod:`.placement`)."""
+    """The inference encoder of a model, on a device, in a precision (see :mod:`.placement`).
+
+    >>> encoder = dnatk.load_encoder("dnatk-small", device="cpu", precision="fp32")
+    >>> encoder.max_tokens, encoder.dtype
+    (512, torch.float32)
+    """
     from dnatk.model.placement import resolve_device, resolve_precision
 
     info = model if isinstance(model, ModelInfo) else read_model(model)
     place = resolve_device(device)
     dtype = resolve_precision(precision, place)
-    return Encoder(info.config, read_weights(info)).to(device=place, dtype=dtype)
+    encoder: Encoder = Encoder(info.config, read_weights(info)).to(device=place, dtype=dtype)
+    return encoder
 
 
-def read_weights(info: ModelInfo) -> dict:
+def read_weights(info: ModelInfo) -> dict[str, Any]:
     """The encoder's tensors by BertModel's names (prefix "bert." removed), on the CPU."""
     # Checkpoints of TensorFlow's days call LayerNorm's weight and bias gamma and beta.
     named = {
@@ -168,7 +160,7 @@ def _tokenization(directory: Path, config: EncoderConfig) -> tuple[int, int]:
     return k, facts.get("kmer_stride", 1)
 
 
-def _encoder_config(config: dict, path: Path) -> EncoderConfig:
+def _encoder_config(config: dict[str, Any], path: Path) -> EncoderConfig:
     if config.get("model_type") != "bert":
         raise ModelError(
             f"model_type is {shown(config.get('model_type'))}; dnatk runs BERT-layout models",

@@ -10,7 +10,8 @@ from pathlib import Path
 from dnatk.errors import ModelError
 from dnatk.kmers import KmerTokens, Tokens
 from dnatk.model.checked import read_json
-from dnatk.model.loading import load_encoder, model_directory, read_model
+from dnatk.model.loading import load_encoder, read_model
+from dnatk.model.places import model_directory
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from functools import cache
 import torch
 
 from dnatk.errors import ModelError
+from dnatk.model.cpus import usable
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -39,17 +40,35 @@ def resolve_device(device: str = "auto") -> torch.device:
     return place
 
 
-def native_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bf16 itself (emulated bf16 is slower than fp32)."""
+def bf16_units(device: torch.device) -> str:
+    """What multiplies bf16 here, in words; "" where nothing does (emulated it is slower than fp32).
+
+    On a CPU avx512_bf16 or amx_tile, on CUDA a compute capability of 8.0 or more.
+    """
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        major, minor = torch.cuda.get_device_capability(device)
+        return f"compute capability {major}.{minor}" if (major, minor) >= (8, 0) else ""
     if device.type == "cpu":
-        return any(
-            probe()
-            for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-            if (probe := getattr(torch.cpu, name, None)) is not None
-        )
-    return False
+        probes = {"amx_tile": "_is_amx_tile_supported", "avx512_bf16": "_is_avx512_bf16_supported"}
+        there = (name for name, probe in probes.items() if getattr(torch.cpu, probe, bool)())
+        return " and ".join(there)
+    return ""
+
+
+def native_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bf16 itself."""
+    return bool(bf16_units(device))
+
+
+def precision_reason(device: torch.device) -> str:
+    """Why ``auto`` chooses as it does on ``device``, in words."""
+    if units := bf16_units(device):
+        return f"bf16 is native here ({units})"
+    if device.type == "cuda":
+        return "bf16 is native from compute capability 8.0 on, this GPU is older"
+    if device.type == "cpu":
+        return "this CPU has neither avx512_bf16 nor amx_tile: bf16 would be emulated, slower"
+    return f"bf16 is not used on {device.type}"
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
@@ -133,16 +152,19 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def default_threads() -> int:
+    """The share of the usable cores that is this process's own."""
+    # torchrun says how many processes share the machine.
+    return max(1, usable() // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
+
+
 def prepare_cpu(threads: int | None) -> int:
     """Use ``threads`` CPU threads in all (None: its share of those this process may run on).
 
     The process also keeps the memory of tensors that are gone, for those to come: glibc hands
     large pieces back at once, and the kernel clears each page anew, up to 10 % of a forward.
     """
-    if threads is None:
-        here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        # torchrun says how many processes share the machine.
-        threads = max(1, here // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
+    threads = default_threads() if threads is None else threads
     torch.set_num_threads(threads)
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD

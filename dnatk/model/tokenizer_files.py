@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 
 from dnatk.kmers.vocab import CLS, FIRST_KMER, SEP, SPECIAL_TOKENS, Vocabulary
+from dnatk.model.places import FACTS_FILE
 
-FACTS_FILE = "dnatk.json"
 FORMAT = "dnatk-model"
 FORMAT_VERSION = 1
 

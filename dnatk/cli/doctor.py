@@ -1,0 +1,117 @@
+"""``dnatk doctor``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import textwrap
+from collections import Counter
+
+import click
+
+from dnatk import __version__
+from dnatk.cli.options import device_option, precision_option, threads_option
+
+_COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "failure": "red"}
+_TOPICS = {"selftest": "Self-test"}
+_WIDEST, _MARGIN = 100, 11
+
+
+@click.command("doctor", short_help="Check the installation and the machine.")
+@click.option("--json", "as_json", is_flag=True, help="JSON for a bug report, without your name.")
+@click.option(
+    "--self-test/--no-self-test",
+    default=True,
+    show_default=True,
+    help="Run the shipped model for some two seconds.",
+)
+@device_option
+@precision_option
+@threads_option
+@click.pass_context
+def command(ctx, as_json, **options):
+    """Check the installation and the machine, and say what to do about what is wrong.
+
+    A line each: ok, note (good to know), warning (it works, but not well) or failure, and a cure.
+    The shipped model and a bundled task are compared with stored results. No network is used.
+    Exit 0, or 1 after a failure.
+
+    \b
+    Example:
+      dnatk doctor
+      dnatk doctor --device cuda:1
+      dnatk doctor --json > doctor.json
+    """
+    from dnatk.diagnosis import FAILURE, OK, Asked, diagnose
+
+    if hasattr(sys.stdout, "reconfigure"):  # a report whatever the terminal can show
+        sys.stdout.reconfigure(errors="backslashreplace")
+    variables, fault = _settings(ctx, options)
+    asked = Asked(**options, variables=variables, settings_fault=fault)
+    findings = []
+    topic = None
+    for finding in diagnose(asked):
+        findings.append(finding)
+        if as_json:
+            continue
+        if finding.topic != topic:
+            click.echo("" if topic else f"dnatk {__version__}\n")
+            topic = finding.topic
+            click.echo(_TOPICS.get(topic, topic.capitalize()))
+        _show(finding)
+        # Should an import end the process, what was found so far is seen.
+        sys.stdout.flush()
+    if as_json:
+        from dnatk.diagnosis.report import report
+
+        click.echo(json.dumps(report(findings), indent=2))
+    else:
+        counts = Counter(finding.level for finding in findings)
+        amounts = {level: counts[level] for level in _COLOURS if counts[level]}
+        several = {level: "s" * (n > 1 and level != OK) for level, n in amounts.items()}
+        said = ", ".join(f"{n} {level}{several[level]}" for level, n in amounts.items())
+        click.echo(f"\n{'broken' if counts[FAILURE] else 'fine'}: {said}")
+    ctx.exit(int(any(finding.level == FAILURE for finding in findings)))
+
+
+def _settings(ctx, options):
+    """(known variables, what is wrong with the settings); presets are put into ``options``."""
+    from dnatk.cli.configured import presets
+    from dnatk.cli.keys import configured_commands, is_lasting, key_of
+    from dnatk.errors import DnatkError
+
+    known = {"DNATK_TEST_DATA"}
+    for name, command in configured_commands().items():
+        keys = [key_of(param).upper() for param in command.params if is_lasting(param)]
+        known |= {f"DNATK_{key}" for key in keys}
+        known |= {f"DNATK_{name.upper()}_{key}" for key in keys}
+    try:
+        for name, preset in presets(ctx).items():
+            if ctx.get_parameter_source(name) is click.core.ParameterSource.DEFAULT:
+                options[name] = preset.value
+    except DnatkError as error:
+        return frozenset(known), str(error)
+    return frozenset(known), ""
+
+
+def _show(finding):
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    margin = " " * _MARGIN
+    lines = textwrap.wrap(
+        finding.text,
+        max(width, 40),
+        initial_indent=margin,
+        subsequent_indent=margin,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    level = finding.level.ljust(_MARGIN - 2)
+    if not os.environ.get("NO_COLOR"):  # in a pipe click takes colours away
+        level = click.style(level, fg=_COLOURS[finding.level])
+    click.echo(f"  {level}{lines[0].lstrip()}")
+    for line in lines[1:]:
+        click.echo(line)
+    if finding.cure:
+        click.echo(f"{margin}cure: {finding.cure}")

@@ -1,0 +1,51 @@
+"""Whether the model and the tasks that ship are there, byte by byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dnatk
+from dnatk.diagnosis.finding import FAILURE, NOTE, OK, Asked, Finding
+from dnatk.model.checksums import read_sums, wrong_files
+
+CURE = "pip install --force-reinstall --no-deps dnatk"
+
+PACKAGE = Path(dnatk.__file__).parent
+
+
+def models(_: Asked) -> Iterator[Finding]:
+    """The models that ship, and how many are the user's own."""
+    yield from _as_recorded("contents.models", "shipped model", PACKAGE / "model" / "weights")
+    from dnatk.model.places import known_models, user_models
+
+    own = [name for name, path in known_models().items() if path.parent == user_models()]
+    if own:
+        text = f"{len(own)} model(s) of your own: {', '.join(own)}"
+        yield Finding("contents.own_models", NOTE, text, "dnatk models verify", {"names": own})
+
+
+def tasks(_: Asked) -> Iterator[Finding]:
+    """The tasks that ship, and how many are the user's own."""
+    yield from _as_recorded("contents.tasks", "bundled task", PACKAGE / "tasks" / "bundled")
+    from dnatk.tasks.places import known_tasks, user_tasks
+
+    own = [name for name, path in known_tasks().items() if path.parent == user_tasks()]
+    if own:
+        text = f"{len(own)} task(s) of your own: {', '.join(own)}"
+        yield Finding("contents.own_tasks", NOTE, text, "dnatk tasks", {"names": own})
+
+
+def _as_recorded(check: str, what: str, root: Path) -> Iterator[Finding]:
+    recorded = read_sums(root)
+    if not recorded:
+        text = f"{what}s: their checksums are missing in {root}"
+        yield Finding(check, FAILURE, text, CURE)
+        return
+    wrong = wrong_files(root)
+    for line in wrong:
+        yield Finding(check, FAILURE, f"{what}: {line}", CURE, {"wrong": line})
+    names = sorted({name.partition("/")[0] for name in recorded})
+    if not wrong:
+        text = f"{len(names)} {what}{'s' * (len(names) != 1)} as recorded: {', '.join(names)}"
+        yield Finding(check, OK, text, facts={"names": names, "sha256": recorded})

@@ -1,0 +1,57 @@
+"""How many CPU cores this process may use: its affinity, and what its container is given."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN = Path("/proc/self/cgroup")
+
+
+def affinity() -> int:
+    """Cores that the scheduler may run this process on; 1 where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def usable() -> int:
+    """Cores that threads can keep busy: more of them would only wait for each other."""
+    limit = quota()
+    return affinity() if limit is None else min(affinity(), max(1, math.ceil(limit)))
+
+
+def quota() -> float | None:
+    """Cores' worth of time that a container or a scheduler gives (cgroup); None: all there is."""
+    limits = [limit for directory in _directories() if (limit := _limit(directory)) is not None]
+    return min(limits, default=None)
+
+
+def _directories() -> list[Path]:
+    """The control groups of this process, and those above them, of both versions."""
+    try:
+        lines = _OWN.read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = _CGROUPS / controllers if controllers else _CGROUPS
+        # In a container the path may be the host's, of which only the root is seen.
+        own = root / path.lstrip("/")
+        found += [each for each in (own, *own.parents) if each == root or root in each.parents]
+    return found
+
+
+def _limit(directory: Path) -> float | None:
+    try:
+        if (file := directory / "cpu.max").exists():
+            share, period = file.read_text().split()
+        else:
+            share = (directory / "cpu.cfs_quota_us").read_text()
+            period = (directory / "cpu.cfs_period_us").read_text()
+        return int(share) / int(period) if int(share) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):  # "max" is no number
+        return None

@@ -1,0 +1,58 @@
+"""Where models lie and how they are named, told without importing torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from dnatk.errors import ModelError, did_you_mean
+from dnatk.model.checked import shown
+from dnatk.model.shipped import SHIPPED, shipped_models
+
+CONFIG_FILE = "config.json"  # transformers'
+FACTS_FILE = "dnatk.json"  # what dnatk adds to it
+
+
+def user_models(environ: Mapping[str, str] = os.environ) -> Path:
+    """$XDG_DATA_HOME/dnatk/models, else ~/.local/share/dnatk/models."""
+    home = Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return home / "dnatk" / "models"
+
+
+def known_models() -> dict[str, Path]:
+    """name -> directory of every model that can be named.
+
+    A shipped model goes before a user's of the same name: tasks that ship stand on it.
+    """
+    found = {name: SHIPPED / name for name in shipped_models()}
+    for path in sorted(user_models().glob(f"*/{CONFIG_FILE}")):
+        if not path.parent.name.startswith("."):  # one that is being written
+            found.setdefault(path.parent.name, path.parent)
+    return found
+
+
+def model_directory(model: str | Path) -> Path:
+    """Where ``model`` would lie: a shipped name, a directory, or a name among the user's own."""
+    name = str(model)
+    if name in shipped_models():
+        return SHIPPED / name
+    if os.path.isfile(os.path.join(name, CONFIG_FILE)):
+        return Path(model)
+    return known_models().get(name, Path(model))
+
+
+def existing_model(model: str | Path) -> Path:
+    """The directory of ``model``.
+
+    Raises:
+        ModelError: there is none; the names there are.
+    """
+    directory = model_directory(model)
+    if not os.path.isdir(directory):  # of a name that cannot be one, pathlib raises
+        known = known_models()
+        listed = f"give a directory, or one of those installed: {', '.join(sorted(known))}"
+        raise ModelError(
+            f"no model {shown(str(model))}", hint=did_you_mean(str(model), known) or listed
+        )
+    return directory
