@@ -43,9 +43,11 @@ def test_the_plots_of_a_kind(tmp_path, kind, classes, expected):
     written = draw_plots(tmp_path, LabelSpace(kind, classes), targets, output, HISTORY)
     expected = expected or CURVES | {"confusion.png"}
     assert {path.name for path in tmp_path.iterdir()} == expected | {"learning_curve.png"}
-    assert {path.name for path in written} == expected | {"learning_curve.png"}
-    for path in written:
+    assert {f"{name}.png" for name in written} == expected | {"learning_curve.png"}
+    for path in tmp_path.iterdir():
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    for svg in written.values():
+        assert svg.rstrip().endswith("</svg>")
 
 
 def test_one_class_has_no_curves(tmp_path):

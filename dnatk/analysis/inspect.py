@@ -38,6 +38,7 @@ from dnatk.analysis.token_maps import (
 from dnatk.errors import InputError, OutputError
 from dnatk.output.files import check_directory, reason
 from dnatk.progress import NullProgress, Progress
+from dnatk.settings import CONFIG_FILE
 
 __all__ = ["Findings", "InspectOptions", "inspect", "look"]
 
@@ -72,6 +73,7 @@ def inspect(
     output: str | Path | None = None,
     *,
     options: InspectOptions | None = None,
+    record: str = "",
     device: str = "auto",
     force: bool = False,
     progress: Progress | None = None,
@@ -82,6 +84,7 @@ def inspect(
         model: a directory, or the name of an installed model.
         fasta: where windows and k-mer counts come from; "": windows of random bases.
         output: a directory that appears whole or not at all; None writes nothing.
+        record: what is written to its config.toml; "" writes none.
         force: replace an ``output`` that holds an inspect.json.
 
     Returns:
@@ -99,7 +102,7 @@ def inspect(
     subject = find_subject(model, device)
     findings = look(subject, fasta, options, progress)
     if target is not None:
-        _write(findings, target, progress)
+        _write(findings, target, record, progress)
     return findings.numbers
 
 
@@ -210,7 +213,7 @@ def _checked(output: str | Path, force: bool) -> Path:
     return check_directory(path, marker=NUMBERS_FILE, force=force)
 
 
-def _write(findings: Findings, target: Path, progress: Progress) -> None:
+def _write(findings: Findings, target: Path, record: str, progress: Progress) -> None:
     """Figures, numbers and the page, under another name until all are there."""
     from dnatk.analysis.inspect_page import page
     from dnatk.analysis.inspect_plots import draw_figures
@@ -223,6 +226,8 @@ def _write(findings: Findings, target: Path, progress: Progress) -> None:
         text = json.dumps(findings.numbers, indent=1, sort_keys=True, allow_nan=False)
         (staging / NUMBERS_FILE).write_text(text + "\n")
         (staging / PAGE_FILE).write_text(page(findings.numbers, figures), encoding="utf-8")
+        if record:
+            (staging / CONFIG_FILE).write_text(record, "utf-8")
         if target.exists():
             shutil.rmtree(target)
         os.replace(staging, target)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from dnatk.labelled.dataset import LabelledSet
 from dnatk.labelled.read import ReadOptions, crop, read_labelled
 from dnatk.labelled.splits import split_set
 from dnatk.masking import Schedule
-from dnatk.training.config import CONFIG_FILE, PretrainConfig
+from dnatk.training.config import read_config
 
 METRICS_FILE = "metrics.jsonl"
 FORMAT_VERSION = 1
@@ -99,9 +98,7 @@ def training_run(directory: Path) -> tuple[dict, Path, Schedule] | tuple[()] | N
     if not path.is_file():
         return None
     try:
-        written = tomllib.loads((directory / CONFIG_FILE).read_text())
-        known = {each.name for each in fields(PretrainConfig)}
-        config = PretrainConfig(**{k: v for k, v in written.items() if k in known})
+        config = read_config(directory)
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         schedule = config.schedule()
         last = next(row for row in reversed(rows) if "bits" in row)

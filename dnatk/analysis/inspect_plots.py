@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dnatk.analysis.token_plots import norms, token_map, variance
+from dnatk.output.figures import COLOURS, GREY, as_svg, blank, save_figure
 from dnatk.progress import Progress
-from dnatk.training.plot import blank
-from dnatk.training.report import COLOURS, GREY
 
 if TYPE_CHECKING:
     from dnatk.analysis.inspect import Findings
@@ -33,8 +32,8 @@ _HEATMAPS = {
 _ZOOM = 48
 
 
-def draw_figures(found: Findings, directory: Path, progress: Progress) -> dict[str, Path]:
-    """Write NAME.png and NAME.svg of what there is to show; name -> the SVG, in page order."""
+def draw_figures(found: Findings, directory: Path, progress: Progress) -> dict[str, str]:
+    """Write NAME.png and NAME.svg of what there is to show; name -> SVG, in page order."""
     numbers = found.numbers
     tokens, attention = numbers["tokens"], numbers["attention"]
     plots: dict[str, Callable] = {}
@@ -65,7 +64,10 @@ def draw_figures(found: Findings, directory: Path, progress: Progress) -> dict[s
     progress.start("figures", len(plots), "figures")
     written = {}
     for name, draw in plots.items():
-        written[name] = _save(draw(), directory, name)
+        figure = draw()
+        save_figure(figure, directory / f"{name}.png")
+        written[name] = as_svg(figure)
+        (directory / f"{name}.svg").write_text(written[name], encoding="utf-8")
         progress.advance(1)
     return written
 
@@ -252,15 +254,3 @@ def _few(count: int, first: int = 1) -> tuple[list[int], list[str]]:
     """Places and names of at most about twelve ticks."""
     at = list(range(0, count, -(-count // 13)))
     return at, [str(first + each) for each in at]
-
-
-def _save(figure, directory: Path, name: str) -> Path:
-    from matplotlib import rc_context
-
-    figure.savefig(directory / f"{name}.png", dpi=150, facecolor="white")
-    # Without a salt and with a date the same picture would be other bytes every time.
-    with rc_context({"svg.hashsalt": "dnatk", "svg.fonttype": "path"}):
-        figure.savefig(
-            directory / f"{name}.svg", dpi=150, facecolor="white", metadata={"Date": None}
-        )
-    return directory / f"{name}.svg"

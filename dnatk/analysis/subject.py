@@ -17,9 +17,10 @@ from torch import nn
 from dnatk.errors import ModelError, first_line
 from dnatk.kmers import Tokens, Vocabulary
 from dnatk.kmers.vocab import FIRST_KMER, MAX_K
-from dnatk.model.loading import ModelInfo, model_directory, read_model, read_weights
+from dnatk.model.loading import ModelInfo, read_model, read_weights
 from dnatk.model.models import find_model
 from dnatk.model.placement import quick_products, resolve_device
+from dnatk.model.places import model_directory
 
 
 @dataclass(frozen=True)

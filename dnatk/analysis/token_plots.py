@@ -11,8 +11,7 @@ import numpy as np
 
 from dnatk.analysis.token_maps import central, classes, marginal
 from dnatk.kmers.vocab import BASES
-from dnatk.training.plot import blank
-from dnatk.training.report import COLOURS
+from dnatk.output.figures import COLOURS, blank
 
 # Of the first base of a pair, by a colour and a marker; of the second by how light it is.
 _HUES = {"A": COLOURS[0], "C": COLOURS[1], "G": COLOURS[2], "T": COLOURS[3]}

@@ -1,21 +1,23 @@
-"""The options of a pre-training run, and their file: config.toml."""
+"""The options of a pre-training run, and their file, config.toml (see :mod:`dnatk.settings`)."""
 
 from __future__ import annotations
 
-import json
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+from dnatk import __version__
 from dnatk.errors import TrainingError
 from dnatk.kmers.vocab import check_k
 from dnatk.masking.schedule import Schedule, parse_phases
 from dnatk.masking.strategies import DEFAULT_PROB, Masker
 from dnatk.output.files import written_whole
+from dnatk.settings import CONFIG_FILE, toml
 from dnatk.training.windows import Mixture
 
-CONFIG_FILE = "config.toml"
+_TABLE = "pretrain"
 # What a resumed run may do differently: it gives the same model.
 _FREE = ("accumulate", "keep")
 
@@ -101,24 +103,57 @@ class PretrainConfig:
         )
 
     def write(self, directory: Path) -> None:
-        """Write config.toml (every field; tuples as arrays)."""
-        # A JSON string, number or array of them is TOML too.
-        lines = [f"{name} = {json.dumps(value)}" for name, value in asdict(self).items()]
+        """Write config.toml, which ``dnatk pretrain --config`` takes."""
         with written_whole(directory / CONFIG_FILE) as partial:
-            partial.write_text("\n".join(lines) + "\n")
+            partial.write_text(self._text(), "utf-8")
+
+    def _text(self) -> str:
+        """What config.toml holds: every option; those that are not set are empty texts."""
+        lines = [f"# Options of dnatk {__version__}; --config takes them.", f"[{_TABLE}]"]
+        for each in fields(self):
+            value = getattr(self, each.name)
+            # The command line has no option for it.
+            if each.name != "max_grad_norm" or value != each.default:
+                unset = not value and not each.default and not isinstance(value, tuple)
+                lines.append(f"{each.name} = {toml('' if unset else value)}")
+        return "\n".join(lines) + "\n"
 
     def check_same(self, directory: Path) -> None:
         """Raise :class:`TrainingError` naming what differs from the config.toml in a directory."""
         path = directory / CONFIG_FILE
         try:
-            written = tomllib.loads(path.read_text())
+            config = read_config(directory)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise TrainingError(f"cannot be read: {error}", path=path) from None
-        now = json.loads(json.dumps(asdict(self)))
-        for name, value in now.items():
-            if name not in _FREE and written.get(name) != value:
+        again = _parsed(self._text())  # a name may hold bytes that are no text
+        for name in (each.name for each in fields(self) if each.name not in _FREE):
+            before, now = getattr(config, name), getattr(again, name)
+            if before != now:
                 raise TrainingError(
-                    f"{name} was {written.get(name)!r} and is now {value!r}",
+                    f"{name} was {before!r} and is now {now!r}",
                     path=path,
                     hint="--resume goes on with the same options; start another run elsewhere",
                 )
+
+
+def read_config(directory: Path) -> PretrainConfig:
+    """The options of the run in a directory.
+
+    Raises:
+        TOMLDecodeError, UnicodeDecodeError, OSError: its config.toml cannot be read.
+    """
+    return _parsed((directory / CONFIG_FILE).read_text("utf-8"))
+
+
+def _parsed(text: str) -> PretrainConfig:
+    document = tomllib.loads(text)
+    written = document.get(_TABLE)
+    if not isinstance(written, dict):
+        written = document  # of 0.3
+    values: dict[str, Any] = {}
+    for each in fields(PretrainConfig):
+        value = written.get(each.name, "")
+        if value == "" and each.name != "preset":  # a run from a model has none
+            value = () if each.default is MISSING else each.default
+        values[each.name] = tuple(value) if isinstance(value, list) else value
+    return PretrainConfig(**values)

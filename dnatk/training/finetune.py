@@ -20,7 +20,9 @@ from dnatk.inference.fit import Fit
 from dnatk.labelled.dataset import LabelledSet, LabelSpace
 from dnatk.output.files import check_directory
 from dnatk.progress import NullProgress, Progress
-from dnatk.tasks.task import TASK_FILE, Task
+from dnatk.settings import CONFIG_FILE
+from dnatk.tasks.places import TASK_FILE
+from dnatk.tasks.task import Task
 from dnatk.training.finetune_config import FinetuneConfig, TaskChoices
 from dnatk.training.fitting import Fitting
 from dnatk.training.metrics import PRIMARY, is_better, metrics_of, score, undefined
@@ -36,6 +38,7 @@ def finetune(
     output: str | Path,
     *,
     choices: TaskChoices | None = None,
+    record: str = "",
     device: str = "auto",
     force: bool = False,
     progress: Progress | None = None,
@@ -45,12 +48,19 @@ def finetune(
     Args:
         sets: "train" and "dev", and "test" where there is one.
         output: the task directory to write; it appears whole or not at all.
+        record: what is written to its config.toml; "" writes none.
 
     Returns:
         The task written, its metrics among them.
 
     Raises:
         InputError, ModelError, TrainingError, OutputError: nothing is left under ``output``.
+
+    >>> sets = dnatk.split_set(dnatk.read_labelled("train.csv"), seed=1)
+    >>> config = dnatk.FinetuneConfig(method="probe")
+    >>> task = dnatk.finetune(config, sets, "task", device="cpu")
+    >>> task.kind, task.classes, sorted(task.metrics)
+    ('binary', ('0', '1'), ['dev', 'test'])
     """
     choices = choices or TaskChoices()
     target = check_directory(output, marker=TASK_FILE, force=force)
@@ -92,6 +102,8 @@ def finetune(
         task = publish(best, runs, sets, config, choices)
         if int(os.environ.get("RANK", "0")):
             return task.at(target)  # every rank has the same; one writes it
+        if record:
+            (task.directory / CONFIG_FILE).write_text(record, "utf-8")
         if target.exists():
             shutil.rmtree(target)
         os.replace(task.directory, target)

@@ -20,6 +20,7 @@ from dnatk.errors import TrainingError
 from dnatk.inference.sequences import flat_outputs, pooled_sequences, score_sequences
 from dnatk.labelled.dataset import LabelledSet
 from dnatk.model.heads import Head, HeadConfig
+from dnatk.model.memory import memory_told
 from dnatk.model.placement import resolve_device, resolve_precision
 from dnatk.progress import Progress
 from dnatk.tasks.scorer import Scorer, load_scorer
@@ -201,7 +202,8 @@ class Fitting:
             layer_decay=config.layer_decay,
             callbacks=[history, best, StopEarly(config.patience)],
         )
-        trainer.train()
+        with memory_told(resolve_device(self.device), "a smaller --batch-size, or --length"):
+            trainer.train()
         best.restore(model)
         return history.rows
 

@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -52,13 +52,20 @@ class MetricsLog(TrainerCallback):
     Args:
         flops: of the model that is trained.
         peak: FLOP/s of the devices of all ranks; 0: unknown, and no MFU is told.
+        bases: those under a sequence of so many tokens.
     """
 
     def __init__(
-        self, path: Path, schedule: Schedule, progress: Progress, flops: ModelFlops, peak: float
+        self,
+        path: Path,
+        schedule: Schedule,
+        progress: Progress,
+        flops: ModelFlops,
+        peak: float,
+        bases: Callable[[int], int],
     ) -> None:
         self._path, self._schedule, self._progress = path, schedule, progress
-        self._flops, self._peak = flops, peak
+        self._flops, self._peak, self._bases = flops, peak, bases
         self._tally = Tally()
         # What this rank has counted and not told the others.
         self._counts: torch.Tensor | None = None
@@ -91,6 +98,7 @@ class MetricsLog(TrainerCallback):
         counts = torch.as_tensor(counts)
         self._counts = counts.clone() if self._counts is None else self._counts + counts
         self._pairs += sum(length * length for length in lengths)
+        self._progress.read(sum(map(self._bases, lengths)))
 
     def add_loss(self, loss: float) -> None:
         """The loss of a step, over all ranks."""
@@ -112,7 +120,7 @@ class MetricsLog(TrainerCallback):
     def on_train_begin(self, args, state, control, **_) -> None:
         self._restart_clock()
         self._progress.start("pre-training", state.max_steps, "steps")
-        self._progress.advance(state.global_step)
+        self._progress.skip(state.global_step)
 
     def on_step_begin(self, args, state, control, **_) -> None:
         phase = self._schedule.at(state.global_step)

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import json
+from itertools import cycle
 from pathlib import Path
 
 from dnatk.masking import Schedule
+from dnatk.output.figures import COLOURS, as_svg, blank, save_figure
 
 
-def plot_loss(metrics: Path, schedule: Schedule, target: Path) -> None:
-    """Write :func:`loss_figure` as a PNG."""
-    save_figure(loss_figure(metrics, schedule), target)
-
-
-def blank(width: float, height: float):
-    """An empty figure of some inches that needs no display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save_figure(figure, target: Path) -> Path:
-    """Write a PNG, whole or not at all."""
-    partial = target.with_suffix(".partial.png")
-    figure.savefig(partial, dpi=150)
-    partial.replace(target)
-    return target
+def plot_loss(metrics: Path, schedule: Schedule, target: Path) -> str:
+    """Write :func:`loss_figure` as a PNG; return it as SVG."""
+    figure = loss_figure(metrics, schedule)
+    save_figure(figure, target)
+    return as_svg(figure)
 
 
 def loss_figure(metrics: Path, schedule: Schedule):
@@ -52,11 +38,10 @@ def loss_figure(metrics: Path, schedule: Schedule):
     if train:
         axes.plot(*zip(*train, strict=True), color="0.55", lw=0.8, label="training")
     if heldout:
-        for width in heldout[-1][1]:
+        for width, colour in zip(heldout[-1][1], cycle(COLOURS)):
             line = [(step, bits[width]) for step, bits in heldout if width in bits]
-            axes.plot(
-                *zip(*line, strict=True), marker="o", ms=3, lw=1.2, label=f"held out, span {width}"
-            )
+            style = {"color": colour, "marker": "o", "ms": 3, "lw": 1.2}
+            axes.plot(*zip(*line, strict=True), label=f"held out, span {width}", **style)
     axes.set_xlim(0, schedule.phases[-1].end)
     axes.set_xlabel("step")
     axes.set_ylabel("bits per masked token")

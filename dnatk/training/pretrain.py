@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from transformers import TrainingArguments
 from dnatk.errors import InputError
 from dnatk.kmers import Vocabulary
 from dnatk.model.loading import read_model
+from dnatk.model.memory import memory_told
 from dnatk.model.placement import resolve_device, resolve_precision
+from dnatk.model.places import FACTS_FILE
 from dnatk.model.presets import preset
-from dnatk.model.tokenizer_files import FACTS_FILE
 from dnatk.progress import NullProgress, Progress
 from dnatk.training.batches import RowDataset
 from dnatk.training.checkpoints import read_tally, staged, step_of, sync_directory
@@ -29,6 +30,7 @@ from dnatk.training.heldout import SEED, HeldoutBits
 from dnatk.training.masked_lm import quiet_transformers
 from dnatk.training.metrics_log import METRICS_FILE, MetricsLog
 from dnatk.training.plot import plot_loss
+from dnatk.training.pretrain_page import write_report
 from dnatk.training.ranks import first, join, over_ranks, peers
 from dnatk.training.run_directory import (
     Beginning,
@@ -38,6 +40,7 @@ from dnatk.training.run_directory import (
     locked,
     write_start,
 )
+from dnatk.training.sources import Segments, SourceSummary
 from dnatk.training.starting_model import starting_model
 from dnatk.training.stopping import Stop
 from dnatk.training.trainer import MaskedLMTrainer, training_arguments
@@ -62,8 +65,8 @@ def pretrain(
 
     Args:
         config: the run, see :class:`PretrainConfig`.
-        output: directory for the model, its tokenizer, config.toml, metrics.jsonl, loss.png and
-            ``checkpoint-STEP/``; made where it is missing, must hold no other run.
+        output: directory for the model, its tokenizer, config.toml, metrics.jsonl, loss.png,
+            report.html and ``checkpoint-STEP/``; made where it is missing, must hold no other run.
         device: auto, cpu, cuda, ...
         resume: go on after the last checkpoint; without one start afresh; a finished run returns
             at once.
@@ -76,6 +79,13 @@ def pretrain(
     Raises:
         InputError, ModelError, TrainingError, OutputError: as their names say; of the latter
             :class:`~dnatk.training.ranks.PeerGone` where another process has failed.
+
+    >>> config = dnatk.PretrainConfig(
+    ...     inputs=("genome.fa",), preset="tiny", max_steps=2, batch_tokens=256, window=69
+    ... )
+    >>> model = dnatk.pretrain(config, "model", device="cpu")
+    >>> dnatk.embed_sequences(["ACGTTGCATCAGG"], model=model, device="cpu").shape
+    (1, 64)
     """
     run = Path(output)
     place = resolve_device(device)
@@ -96,16 +106,19 @@ def pretrain(
         with locked(run) if ranks.is_main_process else nullcontext():
             beginning = first(ranks, lambda: begin(run, config, resume))
             with _listening(stop, "SIGUSR1", alone=alone):
-                trainer = _trainer(config, run, place, rows, ranks, beginning, progress, stop)
+                trainer, sources = _trainer(
+                    config, run, place, rows, ranks, beginning, progress, stop
+                )
                 with _listening(stop, "SIGTERM", "SIGINT", alone=alone):
                     last = beginning.last
-                    trainer.train(resume_from_checkpoint=str(last) if last else None)
+                    with memory_told(place, "a larger --accumulate, or a smaller --batch-tokens"):
+                        trainer.train(resume_from_checkpoint=str(last) if last else None)
                     if trainer.state.global_step == config.max_steps:
-                        _publish(trainer, run, config)
+                        _publish(trainer, run, config, sources)
     return run
 
 
-def _listening(stop: Stop | None, *names: str, alone: bool):
+def _listening(stop: Stop | None, *names: str, alone: bool) -> AbstractContextManager[object]:
     return nullcontext() if stop is None else stop.listening(*names, alone=alone)
 
 
@@ -160,7 +173,7 @@ def _trainer(
     beginning: Beginning,
     progress: Progress | None,
     stop: Stop | None,
-) -> MaskedLMTrainer:
+) -> tuple[MaskedLMTrainer, list[SourceSummary]]:
     """Everything ready to train, from the beginning or from where the run was cut off."""
     last = beginning.last
     dtype = resolve_precision(config.precision, place)
@@ -188,6 +201,7 @@ def _trainer(
         progress or NullProgress(),
         ModelFlops.of(model),
         peak,
+        lambda tokens: (tokens - 3) * config.kmer_stride + config.k,
     )
     if ranks.is_main_process:
         if last is not None:
@@ -196,7 +210,7 @@ def _trainer(
         write_start(run, config, sha256)
     step, tally = (step_of(last), read_tally(last)) if last else (0, None)
     metrics.go_on(step, tally, write=ranks.is_main_process)
-    return MaskedLMTrainer(
+    trainer = MaskedLMTrainer(
         model=model,
         train_dataset=dataset,
         heldout=heldout,
@@ -205,6 +219,7 @@ def _trainer(
         stop=stop,
         args=arguments,
     )
+    return trainer, corpus.sources
 
 
 def _read_corpus(config: PretrainConfig, run: Path, ranks: PartialState) -> Corpus:
@@ -234,7 +249,9 @@ def _read_corpus(config: PretrainConfig, run: Path, ranks: PartialState) -> Corp
     return corpus
 
 
-def _sampler(config: PretrainConfig, corpus: Corpus, segments, seed: int, device) -> Sampler:
+def _sampler(
+    config: PretrainConfig, corpus: Corpus, segments: Segments, seed: int, device: torch.device
+) -> Sampler:
     return Sampler(
         corpus,
         segments,
@@ -270,13 +287,17 @@ def _arguments(
     )
 
 
-def _publish(trainer: MaskedLMTrainer, run: Path, config: PretrainConfig) -> None:
+def _publish(
+    trainer: MaskedLMTrainer, run: Path, config: PretrainConfig, sources: list[SourceSummary]
+) -> None:
     """Put the finished model at the top of the run; dnatk.json comes last and says it is whole."""
     # All ranks: each may hold a part of the weights (FSDP).
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if not trainer.is_world_process_zero():
         return
-    plot_loss(run / METRICS_FILE, config.schedule(), run / "loss.png")
+    loss = plot_loss(run / METRICS_FILE, config.schedule(), run / "loss.png")
+    parameters = {weight.data_ptr(): weight.numel() for weight in weights.values()}
+    write_report(run, config, sources, sum(parameters.values()), loss)
     with staged(run) as staging:
         model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
         model.save_pretrained(staging, state_dict=weights)

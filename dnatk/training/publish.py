@@ -1,4 +1,4 @@
-"""What a finished task says of itself: metrics with intervals, card, plots, task.json.
+"""What a finished task says of itself: metrics with intervals, card, plots, report, task.json.
 
 Shapes: N examples, C outputs.
 """
@@ -13,14 +13,17 @@ import numpy as np
 
 from dnatk import __version__
 from dnatk.genome.fasta import sha256
+from dnatk.inference.evaluate import Evaluation
 from dnatk.labelled.dataset import LabelledSet
-from dnatk.labelled.doctor import examine
+from dnatk.labelled.doctor import Report, examine
+from dnatk.output.files import written_whole
 from dnatk.tasks.task import Task
 from dnatk.training.card import write_card
 from dnatk.training.finetune_config import FinetuneConfig, TaskChoices
 from dnatk.training.fitting import Run
 from dnatk.training.metrics import score_with_intervals
 from dnatk.training.report import draw_plots
+from dnatk.training.task_page import REPORT_FILE, evaluation_page, task_page
 
 
 def publish(
@@ -30,7 +33,7 @@ def publish(
     config: FinetuneConfig,
     choices: TaskChoices,
 ) -> Task:
-    """Intervals, card and plots of the chosen seed; task.json last."""
+    """Intervals, card, plots and report of the chosen seed; task.json last."""
     task = best.task
     part = "test" if "test" in sets else "dev"
     outputs_NC = task.outputs(best.logits[part])
@@ -39,7 +42,8 @@ def publish(
         for name, values in best.scores.items()
     }
     metrics[part] = _intervals(config, task, sets[part], outputs_NC)
-    leaked_N = _leaked(sets)
+    check = examine(dict(sets))
+    leaked_N = _leaked(sets, check)
     unleaked = np.flatnonzero(~leaked_N)
     if len(unleaked) and leaked_N.any() and task.kind != "per-base":
         data = sets["test"].take(unleaked)
@@ -52,10 +56,11 @@ def publish(
         "read_length": choices.length,  # what sequences were cut to as they were read; 0: none
         "split": choices.split,
         "data": {name: describe(data) for name, data in sets.items()},
+        "check": {"rows": check.rows, "flaws": check.flaws},
     }
     task = replace(task, metrics=metrics, details=details)
     targets = sets[part].flat_targets()
-    draw_plots(
+    plots = draw_plots(
         task.directory,
         task.shown,
         targets,
@@ -64,8 +69,31 @@ def publish(
         thresholds=task.limits(),
     )
     write_card(task)
+    (task.directory / REPORT_FILE).write_text(task_page(task, plots), encoding="utf-8")
     task.write()
     return task
+
+
+def write_evaluation(path: Path, task: Task, data: LabelledSet, evaluation: Evaluation) -> None:
+    """The page of an evaluation of ``task`` on ``data``, whole or not at all."""
+    plots = draw_plots(
+        None,
+        task.shown,
+        evaluation.targets,
+        evaluation.outputs,
+        [],
+        thresholds=task.limits(),
+    )
+    text = evaluation_page(
+        task,
+        {metric: asdict(estimate) for metric, estimate in evaluation.metrics.items()},
+        plots,
+        data=describe(data),
+        unscored=evaluation.unscored,
+        notes=evaluation.notes,
+    )
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _intervals(
@@ -82,12 +110,12 @@ def _intervals(
     return {metric: asdict(estimate) for metric, estimate in estimates.items()}
 
 
-def _leaked(sets: Mapping[str, LabelledSet]) -> np.ndarray:
+def _leaked(sets: Mapping[str, LabelledSet], check: Report) -> np.ndarray:
     """(N,) bool, the test sequences that stand in train too, on either strand."""
     if "test" not in sets:
         return np.empty(0, dtype=bool)
     leaked_N = np.zeros(len(sets["test"]), dtype=bool)
-    leaked_N[examine(dict(sets)).leaked["test"]] = True
+    leaked_N[check.leaked["test"]] = True
     return leaked_N
 
 

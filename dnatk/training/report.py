@@ -11,42 +11,36 @@ from pathlib import Path
 import numpy as np
 
 from dnatk.labelled.dataset import LabelSpace
+from dnatk.output.figures import COLOURS, GREY, as_svg, blank, plain, save_figure
 from dnatk.training.calibration import ECE_BINS, reliability_bin, top_label
 from dnatk.training.metrics import PRIMARY, predicted
-from dnatk.training.plot import blank, save_figure
 
-# Okabe and Ito's colours, told apart by colour-blind readers too; black last.
-COLOURS = (
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999933", "#882255",
-    "#44aa99", "#000000",
-)  # fmt: skip
-GREY = "0.6"
 _MOST_CURVES = len(COLOURS)
 _MOST_PANELS = 6
 _MANY_POINTS = 3000
 
 
 def draw_plots(
-    directory: str | Path,
+    directory: str | Path | None,
     space: LabelSpace,
     targets: np.ndarray,
     output_NC: np.ndarray,
     history: Sequence[dict],
     *,
     thresholds: float | np.ndarray | None = None,
-) -> list[Path]:
-    """Write the plots that suit the kind of labels as PNG files, and return which.
+) -> dict[str, str]:
+    """Draw the plots that suit the kind of labels, name -> SVG.
 
-    ``roc.png``, ``pr.png``, ``calibration.png`` of classes and labels, ``confusion.png`` where a
-    target is one class, ``scatter.png`` of values, ``learning_curve.png`` where there is a
-    history. A plot for which the data hold nothing (a single class) is left out.
+    "roc", "pr", "calibration" of classes and labels, "confusion" where a target is one class,
+    "scatter" of values, "learning_curve" where there is a history. A plot for which the data hold
+    nothing (a single class) is left out.
 
     Args:
+        directory: where NAME.png of each is written; None: nowhere.
         targets: as for :func:`dnatk.training.metrics.score`.
         output_NC: probabilities, or values.
         history: rows with ``step`` and either ``loss`` (training) or dev metrics.
     """
-    directory = Path(directory)
     targets, output_NC = np.asarray(targets), np.asarray(output_NC, dtype=np.float64)
     plots: dict[str, Callable[[], object | None]] = {}
     if space.kind == "regression":
@@ -60,12 +54,19 @@ def draw_plots(
         plots["confusion"] = lambda: _confusion(space, targets, predicted_N)
     if history:
         plots["learning_curve"] = lambda: _learning_curve(space.kind, history)
-    written = []
-    for name, draw in plots.items():
-        figure = draw()
-        if figure is not None:
-            written.append(save_figure(figure, directory / f"{name}.png"))
-    return written
+    figures = ((name, draw()) for name, draw in plots.items())
+    return {
+        name: drawn(figure, None if directory is None else Path(directory, f"{name}.png"))
+        for name, figure in figures
+        if figure is not None
+    }
+
+
+def drawn(figure, png: Path | None) -> str:
+    """A figure as SVG, and as a PNG file where one is named."""
+    if png is not None:
+        save_figure(figure, png)
+    return as_svg(figure)
 
 
 def _columns(space: LabelSpace, targets, output_NC) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -96,7 +97,7 @@ def _roc(space: LabelSpace, targets, output_NC):
     axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=(0, (4, 3)))
     for (name, truth_N, p_N), colour in zip(columns, COLOURS, strict=False):
         false_P, true_P, _ = roc_curve(truth_N, p_N)
-        label = f"{roc_auc_score(truth_N, p_N):.3f}  {_plain(name)}"
+        label = f"{roc_auc_score(truth_N, p_N):.3f}  {plain(name)}"
         axes.plot(false_P, true_P, color=colour, lw=1.6, label=label)
     _legend(axes, "AUROC", space, "lower right")
     return figure
@@ -111,7 +112,7 @@ def _precision_recall(space: LabelSpace, targets, output_NC):
     figure, axes = _square("recall", "precision")
     for (name, truth_N, p_N), colour in zip(columns, COLOURS, strict=False):
         precision_P, recall_P, _ = precision_recall_curve(truth_N, p_N, drop_intermediate=True)
-        label = f"{average_precision_score(truth_N, p_N):.3f}  {_plain(name)}"
+        label = f"{average_precision_score(truth_N, p_N):.3f}  {plain(name)}"
         # Steps: between two thresholds there is no classifier to interpolate.
         axes.step(recall_P, precision_P, where="post", color=colour, lw=1.6, label=label)
         axes.axhline(truth_N.mean(), color=colour, lw=0.8, ls=(0, (4, 3)), alpha=0.6)
@@ -123,7 +124,7 @@ def _precision_recall(space: LabelSpace, targets, output_NC):
 def _calibration(space: LabelSpace, targets, output_NC):
     """Observed against predicted probability in 15 bins, and how many predictions each holds."""
     if space.kind == "binary":
-        p_N, truth_N, what = output_NC[:, 1], targets == 1, f"P({_plain(space.classes[1])})"
+        p_N, truth_N, what = output_NC[:, 1], targets == 1, f"P({plain(space.classes[1])})"
     elif space.kind == "multilabel":
         p_N, truth_N, what = output_NC.ravel(), targets.ravel() > 0, "P(label), all labels"
     else:
@@ -181,7 +182,7 @@ def _confusion(space: LabelSpace, target_N, predicted_N):
                 fontsize=9 if n <= 6 else 7,
                 color="white" if share > 0.55 else "0.15",
             )
-    names = [_plain(name) for name in space.classes]
+    names = [plain(name) for name in space.classes]
     tilt = {} if max(map(len, names)) <= 10 and n <= 4 else {"rotation": 45, "ha": "right"}
     small = 9 if numbers else 7
     axes.set_xticks(range(n), names, fontsize=small, rotation_mode="anchor", **tilt)
@@ -217,7 +218,7 @@ def _scatter(space: LabelSpace, target_NC, output_NC):
         axes.set(xlim=span, ylim=span, xlabel="true", ylabel="predicted")
         axes.set_aspect("equal")
         r = np.corrcoef(y_N, x_N)[0, 1] if np.ptp(y_N) > 0 and np.ptp(x_N) > 0 else np.nan
-        axes.set_title(f"{_plain(name)}   r = {r:.3f}", fontsize=10)
+        axes.set_title(f"{plain(name)}   r = {r:.3f}", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -278,9 +279,3 @@ def _legend(axes, title: str, space: LabelSpace, place: str) -> None:
         title=title, loc=place, frameon=True, framealpha=0.85, edgecolor="none", fontsize=8,
         title_fontsize=8, alignment="left",
     )  # fmt: skip
-
-
-def _plain(name: str) -> str:
-    """A class name as text that matplotlib does not read as mathematics, and not too long."""
-    name = name if len(name) <= 24 else name[:23] + "…"
-    return name.replace("$", r"\$")

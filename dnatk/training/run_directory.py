@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dnatk.errors import InputError, OutputError, TrainingError
-from dnatk.model.tokenizer_files import FACTS_FILE
+from dnatk.model.places import FACTS_FILE
 from dnatk.output.files import reason, written_whole
 from dnatk.training.checkpoints import last_whole, prune
 from dnatk.training.config import CONFIG_FILE, PretrainConfig

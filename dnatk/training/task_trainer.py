@@ -54,6 +54,7 @@ class EncodedSet(Dataset):
             else None
         )
         self._bases = data.lengths()
+        self.read = 0  # bases, by all batches so far
         self._rng = np.random.default_rng(seed)
 
     def __len__(self) -> int:
@@ -62,6 +63,7 @@ class EncodedSet(Dataset):
     def __getitems__(self, rows: Sequence[int]) -> dict:
         """The packed batch of these examples, the shortest first."""
         rows = sorted(rows, key=lambda row: len(self._ids[row]))
+        self.read += int(self._bases[rows].sum())
         turned = np.zeros(len(rows), dtype=bool)
         if self._other is not None:
             turned = self._rng.random(len(rows)) < 0.5
@@ -229,14 +231,16 @@ class History(TrainerCallback):
 
     def __post_init__(self) -> None:
         self.rows: list[dict] = []
-        self._note = ""
+        self._note, self._read = "", 0
 
     def on_train_begin(self, args, state, control, **_) -> None:
         self._since = time.perf_counter()
         self.progress.start(self.stage, state.max_steps, "steps")
 
-    def on_step_end(self, args, state, control, **_) -> None:
+    def on_step_end(self, args, state, control, train_dataloader=None, **_) -> None:
         self.progress.advance(1, self._note)
+        before, self._read = self._read, train_dataloader.dataset.read
+        self.progress.read(self._read - before)
 
     def on_log(self, args, state, control, logs=None, **_) -> None:
         keep = {

@@ -17,7 +17,9 @@ from dnatk.errors import InputError, ModelError
 from dnatk.kmers import KmerTokens, Tokens, Vocabulary
 from dnatk.labelled.dataset import LabelledSet
 from dnatk.model.foreign import is_native, load_foreign, state_sha256
-from dnatk.model.loading import ModelInfo, read_model, read_weights, shipped_models
+from dnatk.model.loading import ModelInfo, read_model, read_weights
+from dnatk.model.places import model_directory
+from dnatk.model.shipped import shipped_models
 from dnatk.model.tokenizer_files import write_tokenizer
 from dnatk.output.files import make_readable
 from dnatk.tasks.scorer import ADAPTER_FILE
@@ -56,8 +58,10 @@ class Trunk:
         """
         quiet_transformers()
         name = config.model
-        if name not in shipped_models() and os.path.isdir(name):  # of a long name pathlib raises
-            name = str(Path(name).resolve())
+        directory = model_directory(name)
+        # Of a name that is too long pathlib raises.
+        if name not in shipped_models() and os.path.isdir(directory):
+            name = str(directory.resolve())
         if is_native(name) or (not os.path.isdir(name) and "/" not in name):
             info = _with_stride(read_model(name), config.kmer_stride)
             if not config.from_scratch:
