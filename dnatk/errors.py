@@ -6,6 +6,8 @@ to do about it. Nothing below ``dnatk.cli`` prints or exits; it raises one of th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 
@@ -37,6 +39,12 @@ class DnatkError(Exception):
 def first_line(error: BaseException) -> str:
     """What another library's error says, cut to one line; its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A hint for a name that is none of ``known``, where one of them is close."""
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else None
 
 
 class InputError(DnatkError):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnatk.cli import COMMANDS
 from dnatk.errors import InputError, OutputError
 from dnatk.genome.locate import NoGenomeError, find_genome, installed_genomes
-from dnatk.settings import read_settings, settings_path, write_settings
+from dnatk.settings import read_settings, settings_path, user_settings, write_setting
 
 
 @pytest.fixture(autouse=True)
@@ -21,8 +19,6 @@ def home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in ("XDG_CONFIG_HOME", "DNATK_GENOME"):
         monkeypatch.delenv(name, raising=False)
-    # `config` joins the table of commands with `predict`.
-    monkeypatch.setitem(COMMANDS, "config", "Settings.")
     return tmp_path / "home"
 
 
@@ -44,36 +40,102 @@ def install(directory: Path, *files: str) -> None:
 # The file
 
 
+def written(text: str | bytes) -> Path:
+    """The user's file, with this in it."""
+    path = settings_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
 def test_the_settings_are_under_xdg_config_home(home, tmp_path):
     assert settings_path() == home / ".config/dnatk/config.toml"
     assert settings_path({"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "dnatk/config.toml"
-    assert read_settings() == {}
+    assert user_settings().values == read_settings() == {}
 
 
-@given(st.text(st.characters(codec="utf-8"), min_size=1))
+VALUES = st.one_of(
+    st.text(st.characters(codec="utf-8")),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+)
+
+
+@given(VALUES | st.lists(VALUES, max_size=3))
 @settings(max_examples=80, deadline=None)
 def test_any_value_is_read_back(tmp_path_factory, value):
     path = tmp_path_factory.mktemp("settings") / "new" / "config.toml"
-    assert write_settings({"genome": value}, path) == path
-    assert read_settings(path) == {"genome": value}
+    assert write_setting("", "genome", value, path) == path
+    assert write_setting("embed", "model", value, path) == path
+    assert user_settings(path).values == {"": {"genome": value}, "embed": {"model": value}}
+
+
+KEYS = st.sampled_from(["genome", "device", "k"])
+PLACES = st.tuples(st.sampled_from(["", "embed", "predict"]), KEYS)
+
+
+@given(st.lists(st.tuples(PLACES, st.none() | st.integers() | st.text('a#[]="\n ', max_size=5))))
+@settings(max_examples=80, deadline=None)
+def test_keys_are_set_and_forgotten_one_by_one(tmp_path_factory, changes):
+    """Whatever the order: the file says what a dictionary would, and no comment is lost."""
+    path = tmp_path_factory.mktemp("settings") / "config.toml"
+    path.write_text("# mine\n\n[predict]\n# and this\n")
+    said: dict[tuple[str, str], object] = {}
+    for place, value in changes:
+        said.pop(place, None)
+        write_setting(*place, value, path)
+        if value is not None:
+            said[place] = value
+    found = user_settings(path)
+    assert {(table, key): v for table, e in found.values.items() for key, v in e.items()} == said
+    assert [x for x in path.read_text().split("\n") if x[:1] == "#"] == ["# mine", "# and this"]
+    lines = path.read_text().split("\n")
+    for (_, key), line in ((place, line) for place, line in found.lines.items() if place[1]):
+        assert lines[line - 1].startswith(f"{key} = ")
+
+
+def test_what_one_wrote_stays(home):
+    path = written("# mine\ndevice = 'cpu'   # for now\n\n[embed]\nbatch-tokens = 64\n# end\n")
+    write_setting("embed", "batch_tokens", 32)
+    write_setting("", "genome", "hg38")
+    write_setting("finetune", "label_column", ["a", "b"])
+    assert path.read_text() == (
+        "# mine\ndevice = 'cpu'   # for now\ngenome = \"hg38\"\n\n[embed]\nbatch-tokens = 32\n"
+        '# end\n\n[finetune]\nlabel_column = ["a", "b"]\n'
+    )
+    for table, key in (("embed", "batch_tokens"), ("finetune", "label_column"), ("", "device")):
+        write_setting(table, key, None)
+    assert path.read_text() == '# mine\ngenome = "hg38"\n\n[embed]\n# end\n'
+    write_setting("predict", "rc", "average")
+    path.write_text(path.read_text() + "\ntask = 'x'\n")
+    write_setting("predict", "rc", None)
+    write_setting("predict", "task", None)
+    assert user_settings(path).values == {"": {"genome": "hg38"}, "embed": {}, "predict": {}}
+
+
+def test_a_line_that_cannot_be_changed_alone_is_left_to_its_owner(home):
+    text = "label_column = [\n  'a',\n  'b',\n]\n"
+    path = written(text)
+    with pytest.raises(OutputError, match=r"cannot change label_column alone \(edit the file"):
+        write_setting("", "label_column", None)
+    assert path.read_text() == text
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("genom = 'x'", r"config\.toml: unknown setting 'genom' \(known: genome\)"),
-        ("[genome]\nx = 1", "'genome' must be a text in quotes"),
-        ("genome = 7", "'genome' must be a text in quotes"),
-        ("genome = ''", "'genome' must be a text in quotes"),
         ("# x\ngenome = hg38", r"config\.toml:2: is not TOML: Invalid value$"),
         ("genome", r"config\.toml(:1)?: is not TOML: "),
         (b"genome = '\xff'", "is not a text file"),
+        ("\nk = 1979-05-27", r"config\.toml:2: k: must be a text, a number, true or false"),
+        ("[embed]\nx = {y = 1}", r"config\.toml:2: x: must be a text"),
+        ("batch-tokens = 1\nbatch_tokens = 2", r"config\.toml:2: batch_tokens is set twice$"),
+        ("genome = 7", r"config\.toml:1: genome: must be a text in quotes$"),
     ],
 )
 def test_a_faulty_file_is_named_with_its_fault(home, text, complaint):
-    path = settings_path()
-    path.parent.mkdir(parents=True)
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    written(text)
     with pytest.raises(InputError, match=complaint):
         read_settings()
 
@@ -81,7 +143,7 @@ def test_a_faulty_file_is_named_with_its_fault(home, text, complaint):
 def test_settings_that_cannot_be_written_are_an_output_error(home):
     home.write_text("a file in the way")
     with pytest.raises(OutputError, match="cannot be written: Not a directory"):
-        write_settings({})
+        write_setting("", "genome", "x")
 
 
 # Which genome
@@ -169,55 +231,3 @@ def test_without_a_genome_every_way_to_name_one_is_shown(home):
     install(home / ".local/share/genomes", "sacCer3.fa")
     with pytest.raises(NoGenomeError, match=r"\(there is sacCer3\)"):
         find_genome(None, {}, {})
-
-
-# `dnatk config`
-
-
-def test_a_genome_is_set_shown_and_forgotten(run, fasta, monkeypatch):
-    monkeypatch.chdir(fasta.parent)
-    result = run("config", "set", "genome", "genome.fa")
-    assert (result.code, result.out) == (0, "")
-    assert result.err == f"{settings_path()}: genome = {fasta}\n"
-    assert run("config", "get", "genome").out == f"{fasta}\n", "a relative path is kept whole"
-    assert run("config", "show").out == f"genome = {fasta}\n"
-    assert find_genome(None, os.environ, read_settings()) == fasta
-    assert run("config", "unset", "genome").code == 0
-    result = run("config", "get", "genome")
-    assert (result.code, result.out) == (1, "")
-    assert result.err == "dnatk: error: genome is not set (dnatk config set genome VALUE)\n"
-    result = run("config", "show")
-    assert (result.code, result.out) == (0, "")
-    assert run("config", "unset", "genome").code == 0
-
-
-def test_a_name_of_genomepys_is_kept_as_a_name(run, home):
-    install(home / ".local/share/genomes", "sacCer3.fa")
-    assert run("config", "set", "genome", "sacCer3").code == 0
-    assert read_settings() == {"genome": "sacCer3"}
-
-
-def test_a_genome_that_is_not_there_is_refused(run):
-    result = run("config", "set", "genome", "none.fa")
-    assert result.code == 1
-    assert result.err.startswith("dnatk: error: none.fa: no such file")
-    assert not settings_path().exists()
-
-
-@pytest.mark.parametrize("args", [["set", "genom", "x"], ["get"], ["set", "genome"], ["put"]])
-def test_a_wrong_command_line_exits_with_2(run, args):
-    assert run("config", *args).code == 2
-
-
-def test_a_faulty_file_is_told_in_one_line(run):
-    settings_path().parent.mkdir(parents=True)
-    settings_path().write_text("genome = x\n")
-    for args in (["show"], ["get", "genome"], ["unset", "genome"]):
-        result = run("config", *args)
-        assert result.code == 1
-        assert result.err == f"dnatk: error: {settings_path()}:1: is not TOML: Invalid value\n"
-
-
-def test_every_command_of_config_has_an_example(run):
-    for name in ("set", "get", "unset", "show"):
-        assert "Example:" in run("config", name, "--help").out

@@ -13,9 +13,12 @@ import signal
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from dnatk import __version__
-from dnatk.errors import DnatkError, NoGenomeError
+from dnatk.cli.completion import complete_values, completing
+from dnatk.cli.layout import Context, accept_any_text, fit_terminal, help_width
+from dnatk.errors import DnatkError, NoGenomeError, did_you_mean
 
 # name -> what it does, in one line; the module is dnatk.cli.<name>, the command object `command`.
 COMMANDS = {
@@ -24,10 +27,13 @@ COMMANDS = {
     "finetune": "Train a task on labelled sequences or regions.",
     "evaluate": "Measure a task on labelled sequences or regions.",
     "tasks": "List, show and export tasks.",
+    "models": "List, show, verify, export and pull models.",
     "pretrain": "Pre-train a DNA language model with RandomMask on FASTA.",
     "inspect": "Show what a pre-trained model has learnt, on one page.",
     "h5": "Show, check, export and merge HDF5 files of embed and predict.",
     "config": "Settings that commands fall back on, such as the genome.",
+    "doctor": "Check the installation and the machine.",
+    "completion": "Print the completion script of a shell.",
 }
 
 
@@ -37,6 +43,8 @@ class ClosedPipe(Exception):
 
 class LazyGroup(click.Group):
     """A group that knows its commands' names and one-line helps without importing them."""
+
+    context_class = Context
 
     def invoke(self, ctx: click.Context):
         try:
@@ -50,7 +58,16 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        return importlib.import_module(f"dnatk.cli.{name}").command
+        command = importlib.import_module(f"dnatk.cli.{name}").command
+        fit_terminal(command)
+        if completing():
+            complete_values(command)
+        return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        known = COMMANDS.items()
+        names = [CompletionItem(n, help=text) for n, text in known if n.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -60,11 +77,10 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from difflib import get_close_matches
-
-            close = get_close_matches(args[0], COMMANDS, n=1)
-            if close:
-                error.message += f" Did you mean '{close[0]}'?"
+            # Old versions of click suggest nothing themselves.
+            hint = did_you_mean(args[0], COMMANDS)
+            if hint and "Did you mean" not in error.message:
+                error.message += f" {hint.capitalize()}"
             raise
 
 
@@ -105,9 +121,11 @@ def _run(args: list[str] | None) -> None:
     debug = "--debug" in (sys.argv[1:] if args is None else args)
     # As an exception it runs the clean-up on its way out, so no partial file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    accept_any_text()
+    options = {"standalone_mode": False, "terminal_width": help_width()}
     try:
         # Without standalone mode click returns the code of an early exit, such as --help's.
-        sys.exit(cli.main(args=args, prog_name="dnatk", standalone_mode=False) or 0)
+        sys.exit(cli.main(args=args, prog_name="dnatk", **options) or 0)
     except click.UsageError as error:
         error.show()
         sys.exit(2)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-
 import click
 
+from dnatk.cli.configured import Configured, command_line, is_typed, record
 from dnatk.cli.options import (
     batch_tokens_option,
     check_run_options,
@@ -15,9 +13,15 @@ from dnatk.cli.options import (
     run_options,
     threads_option,
 )
+from dnatk.cli.plots import map_options
 
 
-@click.command("embed", short_help="Embed a genome, sequences or BED regions into an HDF5 file.")
+@click.command(
+    "embed",
+    cls=Configured,
+    exclusive=[("bed", "regions")],
+    short_help="Embed a genome, sequences or BED regions into an HDF5 file.",
+)
 @click.argument("fasta", metavar="FASTA")
 @click.option(
     "-o",
@@ -84,6 +88,12 @@ from dnatk.cli.options import (
     show_default=True,
     help="At a region that cannot be scored: stop, or write a NaN row with its status.",
 )
+@click.option(
+    "--plot",
+    metavar="FILE",
+    help="Draw a map of the rows too: FILE.png, .svg, .pdf or .html.",
+)
+@map_options
 @run_options
 @device_option
 @precision_option
@@ -91,7 +101,8 @@ from dnatk.cli.options import (
 @batch_tokens_option
 @click.pass_obj
 def command(
-    console, fasta, output, bed, regions, model, force, resume, shard, threads, **options
+    console, fasta, output, bed, regions, model, plot, colour, map_, force, resume, shard, threads,
+    **options
 ):  # fmt: skip
     """Embed a genome, sequences or regions into an HDF5 file.
 
@@ -107,6 +118,7 @@ def command(
       dnatk embed genome.fa
       dnatk embed genome.fa --bed promoters.bed -o promoters.h5 --rc average
       zcat reads.fa.gz | dnatk embed - -o reads.h5
+      dnatk embed genome.fa --bed peaks.bed -o peaks.h5 --plot peaks.png --colour score
       dnatk embed genome.fa --shard 2/8 -o genome.2.h5
       python -c 'import dnatk; print(dnatk.read_embeddings("promoters.h5"))'
     """
@@ -123,6 +135,11 @@ def command(
             raise click.UsageError("name the output with -o when the FASTA comes from stdin.")
     if output == "-":
         raise click.UsageError("HDF5 cannot go to stdout; name a file with -o.")
+    typed = [is_typed(click.get_current_context(), name) for name in ("colour", "map_")]
+    if plot is None and any(typed):
+        raise click.UsageError("--colour and --map go with --plot.")
+    if plot is not None:
+        _check_plot(plot, colour, map_, bed, shard, options["pool"], force, resume)
     if output is None:
         output = f"{fasta}.embeddings.h5"
         console.say(f"writing {output}")
@@ -143,16 +160,37 @@ def command(
             shard=shard,
             resume=resume,
             force=force,
-            command=shlex.join(["dnatk", *sys.argv[1:]]),
+            command=command_line(),
+            config=record(),
             progress=progress,
         )
     if summary is None:  # the first of the processes speaks
         return
-    counts = [f"{summary.rows} rows"]
+    counts = [f"{summary.rows:,} rows"]
     if summary.kept:
-        counts.append(f"{summary.kept} of them made before")
+        counts.append(f"{summary.kept:,} of them made before")
     if summary.skipped:
-        counts.append(f"{summary.skipped} window(s) without a valid k-mer skipped")
+        counts.append(f"{summary.skipped:,} window(s) without a valid k-mer skipped")
     for status, count in summary.unscored.items():
-        counts.append(f"{count} NaN ({Status(status).name.lower().replace('_', ' ')})")
-    console.say(f"{summary.path}: {', '.join(counts)}")
+        counts.append(f"{count:,} NaN ({Status(status).name.lower().replace('_', ' ')})")
+    console.say(progress.closing(f"{summary.path}: {', '.join(counts)}"))
+    if plot is not None:
+        from dnatk.analysis.region_map import draw_map
+
+        console.say(f"{plot}: {draw_map(output, plot, method=map_ or '', colour=colour, bed=bed)}")
+
+
+def _check_plot(plot, colour, method, bed, shard, pool, force, resume) -> None:
+    """Refuse a map that could not be drawn, before the work is done."""
+    if pool == "none":
+        raise click.UsageError("--plot needs a vector for each row, which --pool none has not.")
+    if shard is not None:
+        raise click.UsageError("--plot needs all rows: merge the shards, then dnatk h5 plot.")
+
+    from dnatk.analysis.region_colours import check_colour
+    from dnatk.analysis.region_map import check_map
+    from dnatk.output.files import check_output
+
+    check_output(plot, force=force, resume=resume)
+    check_map(plot, method or "")
+    check_colour(colour, bed)

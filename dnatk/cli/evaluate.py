@@ -6,6 +6,7 @@ import json
 
 import click
 
+from dnatk.cli.configured import Configured
 from dnatk.cli.labelled import labelled_options, read_options
 from dnatk.cli.options import (
     device_option,
@@ -16,11 +17,15 @@ from dnatk.cli.options import (
 from dnatk.cli.tables import metrics_table, without_nan
 
 
-@click.command("evaluate", short_help="Measure a task on labelled sequences or regions.")
+@click.command(
+    "evaluate", cls=Configured, short_help="Measure a task on labelled sequences or regions."
+)
 @click.argument("task", metavar="TASK")
 @click.argument("data", metavar="DATA")
 @labelled_options
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout instead of a table.")
+@click.option("--report", metavar="FILE", help="Write a page (HTML) with metrics and figures too.")
+@click.option("--force", is_flag=True, help="Overwrite the report.")
 @click.option(
     "--resamples",
     type=click.IntRange(min=1),
@@ -37,8 +42,8 @@ from dnatk.cli.tables import metrics_table, without_nan
 @threads_option
 @click.pass_obj
 def command(
-    console, task, data, as_json, resamples, seed, device, precision, threads, trust_remote_code,
-    **options,
+    console, task, data, as_json, report, force, resamples, seed, device, precision, threads,
+    trust_remote_code, **options,
 ):  # fmt: skip
     """Measure a task on labelled sequences or regions.
 
@@ -50,14 +55,18 @@ def command(
     Example:
       dnatk evaluate promoter test.csv.gz
       dnatk evaluate task peaks.bed --genome genome.fa --json
+      dnatk evaluate task test.csv --report test.html
     """
     from dataclasses import asdict
 
     from dnatk.inference.evaluate import evaluate, read_for_task
     from dnatk.model.placement import prepare_cpu
+    from dnatk.output.files import check_output
     from dnatk.tasks.registry import find_task
     from dnatk.tasks.scorer import load_scorer
 
+    if report is not None:
+        report = check_output(report, force=force)
     prepare_cpu(threads)
     found = find_task(task)
     labelled = read_for_task(data, found, read_options(kind=found.kind, seed=seed, **options))
@@ -87,8 +96,13 @@ def command(
         click.echo(json.dumps(facts, indent=2))
     else:
         click.echo(metrics_table({k: asdict(v) for k, v in result.metrics.items()}))
-        console.say(f"{result.examples} examples, 95 % bootstrap intervals")
+    console.say(progress.closing(f"{result.examples:,} examples, 95 % bootstrap intervals"))
     if result.unscored:
         console.say(f"{result.unscored} example(s) left out: no k-mer free of N")
     for note in result.notes:
         console.say(note)
+    if report is not None:
+        from dnatk.training.publish import write_evaluation
+
+        write_evaluation(report, found, labelled, result)
+        console.say(f"{report}")

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import click
 
+from dnatk.cli.configured import Configured, record
 from dnatk.cli.labelled import labelled_options, read_options
 from dnatk.cli.options import device_option, precision_option, threads_option
 from dnatk.cli.tables import aligned, metrics_table, seeds_line
 
 
-@click.command("finetune", short_help="Train a task on labelled sequences or regions.")
+@click.command(
+    "finetune",
+    cls=Configured,
+    exclusive=[("dev", "dev_contigs"), ("test", "test_contigs")],
+    short_help="Train a task on labelled sequences or regions.",
+)
 @click.argument("data", metavar="DATA")
 @click.option("-o", "--output", required=True, metavar="DIR", help="Task directory to write.")
 @click.option("--dev", metavar="FILE", help="Labelled data to choose by, instead of a split.")
@@ -293,9 +299,17 @@ def command(
     )
     with console.progress() as progress:
         task = finetune(
-            config, sets, output, choices=choices, device=device, force=force, progress=progress
+            config,
+            sets,
+            output,
+            choices=choices,
+            record=record(),
+            device=device,
+            force=force,
+            progress=progress,
         )
-    console.say(f"task in {output}; on {task.part}:")
+    console.say(f"on {task.part}:")
     console.say(metrics_table(task.metrics[task.part]))
     if len(task.details["seeds"]) > 1:
         console.say(f"seed {task.details['seed']} is kept; {seeds_line(task)}")
+    console.say(progress.closing(f"task in {output}: {len(sets['train']):,} training sequences"))

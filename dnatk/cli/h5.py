@@ -8,6 +8,9 @@ from pathlib import Path
 
 import click
 
+from dnatk.cli.layout import hanging, table_width
+from dnatk.cli.plots import map_options
+
 _SUFFIXES = {".tsv": "tsv", ".txt": "tsv", ".npz": "npz", ".parquet": "parquet", ".h5ad": "h5ad"}
 
 
@@ -21,6 +24,7 @@ def command():
       dnatk h5 verify *.h5
       dnatk h5 export promoters.h5 -o promoters.parquet
       dnatk h5 merge shard-*.h5 -o genome.h5
+      dnatk h5 plot promoters.h5 -o promoters.png
     """
 
 
@@ -38,13 +42,15 @@ def info(file, as_json):
     from dnatk.output.summary import as_text, summary
 
     facts = summary(file)
-    click.echo(json.dumps(facts, indent=2) if as_json else as_text(facts))
+    text = json.dumps(facts, indent=2) if as_json else as_text(facts)
+    click.echo(text if as_json else hanging(text, max(map(len, facts)) + 2, table_width()))
 
 
 @command.command("verify", short_help="Check that files are whole.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="A JSON object for each file, line by line.")
 @click.pass_context
-def verify(ctx, files):
+def verify(ctx, files, as_json):
     """Check that files are complete and undamaged, and that only unscored rows are NaN.
 
     A line for each file or problem; exit 1 if there is a problem. Rows are counted from 0.
@@ -59,6 +65,10 @@ def verify(ctx, files):
     for file in files:
         report = verify(file)
         bad |= bool(report.problems)
+        if as_json:
+            facts = {"file": file, "rows": report.rows, "problems": report.problems}
+            click.echo(json.dumps(facts))
+            continue
         for line in report.problems or [f"ok, {report.rows} rows"]:
             click.echo(f"{file}: {line}")
     ctx.exit(int(bad))
@@ -121,3 +131,49 @@ def merge(console, files, output, force):
 
     rows = merge_files(files, output, force=force)
     console.say(f"{output}: {rows} rows")
+
+
+@command.command("plot", short_help="Draw the rows as a map in two dimensions.")
+@click.argument("file", metavar="FILE")
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", help="A .png, .svg, .pdf or .html to write."
+)
+@click.option("--bed", metavar="BED", help="The regions, for a --colour that FILE does not have.")
+@map_options
+@click.option(
+    "--rows",
+    type=click.IntRange(min=3),
+    default=5000,
+    show_default=True,
+    metavar="N",
+    help="Of more rows, draw N at random.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=42, show_default=True, help="Of chance."
+)
+@click.option("--force", is_flag=True, help="Overwrite the output.")
+@click.pass_obj
+def plot(console, file, output, bed, map_, colour, rows, seed, force):
+    """Draw the rows as a map: near points have like embeddings.
+
+    The vectors are brought to two dimensions by PCA, t-SNE or UMAP (which needs dnatk[plot]). FILE
+    is of dnatk embed, or of dnatk predict --embeddings, whose labels can be the colours (label).
+
+    A BED file has a line for each row of FILE, in its order; its columns go by the names chrom,
+    start, end, name, score, strand or those of its #chrom line, or by number.
+
+    \b
+    Example:
+      dnatk h5 plot promoters.h5 -o promoters.png
+      dnatk h5 plot promoters.h5 -o promoters.html --bed promoters.bed --colour 5 --map tsne
+    """
+    from dnatk.analysis.region_map import draw_map
+    from dnatk.output.files import check_output
+
+    check_output(output, force=force)
+    if bed == "-":
+        raise click.UsageError("--bed must be a file: it is read more than once.")
+    summary = draw_map(
+        file, output, method=map_ or "", colour=colour, bed=bed, most=rows, seed=seed
+    )
+    console.say(f"{output}: {summary}")

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import click
 
+from dnatk.cli.configured import Configured, record
 from dnatk.cli.labelled import labelled_options, read_options
 from dnatk.cli.options import device_option, threads_option
 
 
-@click.command("inspect", short_help="Show what a pre-trained model has learnt, on one page.")
+@click.command(
+    "inspect",
+    cls=Configured,
+    short_help="Show what a pre-trained model has learnt, on one page.",
+)
 @click.argument("model", metavar="MODEL")
 @click.argument("fasta", metavar="[FASTA]", default="")
 @click.option(
@@ -94,6 +99,7 @@ def command(
                 seed=seed,
                 read=read_options(seed=seed, **options),
             ),
+            record=record(),
             device=device,
             force=force,
             progress=progress,

@@ -34,7 +34,10 @@ _OPTIONS = (
         help="Key of the label in FASTA headers (KEY=value).",
     ),
     click.option(
-        "--genome", default="", metavar="FASTA", help="What the regions of a BED are read from."
+        "--genome",
+        default="",
+        metavar="FASTA|NAME",
+        help="What the regions of a BED are read from; dnatk config set genome names it for good.",
     ),
     click.option(
         "--negatives",

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import click
+
+from dnatk.errors import ModelError
+
+
+class Device(click.ParamType):
+    """The name of a device; whether it is there is seen when it is used."""
+
+    name = "device"
+
+    def convert(self, value, param, ctx):
+        if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d+)?", value):
+            raise ModelError(f"no device '{value}'", hint="auto, cpu, cuda, cuda:0 or mps")
+        return value
 
 
 def device_option(command: Callable) -> Callable:
     """--device."""
     return click.option(
         "--device",
+        type=Device(),
         default="auto",
         show_default=True,
         metavar="auto|cpu|cuda[:N]|mps",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 
 import click
 
+from dnatk.cli.configured import Configured, command_line, is_typed, record
 from dnatk.cli.options import (
     batch_tokens_option,
     check_run_options,
@@ -18,7 +18,7 @@ from dnatk.cli.options import (
 )
 
 
-@click.command("predict", short_help="Score BED regions or sequences with a task.")
+@click.command("predict", cls=Configured, short_help="Score BED regions or sequences with a task.")
 @click.argument("source", metavar="BED|FASTA")
 @click.option("--task", required=True, metavar="NAME|DIR", help="A task, see dnatk tasks.")
 @click.option(
@@ -27,7 +27,7 @@ from dnatk.cli.options import (
 @click.option(
     "--genome",
     metavar="FASTA|NAME",
-    help="What the regions are read from.  [default: DNATK_GENOME, or dnatk config set genome]",
+    help="What the regions are read from; dnatk config set genome names it for good.",
 )
 @click.option(
     "--format",
@@ -37,6 +37,11 @@ from dnatk.cli.options import (
 @click.option("--probabilities", is_flag=True, help="Add a column for each class.")
 @click.option("--h5", metavar="FILE", help="Write an HDF5 file too.")
 @click.option("--embeddings", is_flag=True, help="Put the regions' vectors into --h5.")
+@click.option(
+    "--report",
+    metavar="FILE",
+    help="Write a page (HTML) too: counts, histogram, tracks along contigs, the highest rows.",
+)
 @click.option(
     "--fit",
     default="",
@@ -72,7 +77,7 @@ from dnatk.cli.options import (
 @batch_tokens_option
 @click.pass_obj
 def command(
-    console, source, task, output, genome, h5, combine, rc, no_header, no_provenance, force,
+    console, source, task, output, genome, h5, report, combine, rc, no_header, no_provenance, force,
     resume, shard, threads, format, **options,
 ):  # fmt: skip
     """Score BED regions or sequences with a task; a row out for each row in, in its order.
@@ -90,10 +95,15 @@ def command(
       dnatk predict --task promoter regions.bed --genome genome.fa
       bedtools slop -b 100 -i tss.bed -g sizes | dnatk predict --task promoter - -o out.bed
       dnatk predict --task splice-site sequences.fa --probabilities --format jsonl
+      dnatk predict --task promoter regions.bed -o scored.bed --report scored.html
     """
     check_run_options(force, resume)
+    if report == "-":
+        raise click.UsageError("the report is a file of its own: name it.")
     if options["embeddings"] and h5 is None:
-        raise click.UsageError("--embeddings go into the file of --h5.")
+        if is_typed(click.get_current_context(), "embeddings"):
+            raise click.UsageError("--embeddings go into the file of --h5.")
+        options["embeddings"] = False
 
     from dnatk.inference.predict import PredictOptions, predict
     from dnatk.model.placement import prepare_cpu
@@ -109,6 +119,7 @@ def command(
             task=task,
             genome=genome,
             h5=h5,
+            report=report,
             options=PredictOptions(
                 combine=combine or "",
                 rc=rc or "",
@@ -120,14 +131,16 @@ def command(
             shard=shard,
             resume=resume,
             force=force,
-            command=shlex.join(["dnatk", *sys.argv[1:]]),
+            command=command_line(),
+            config=record(),
             progress=progress,
         )
     if summary is None:  # the first of the processes speaks
         return
-    counts = [f"{summary.rows} rows"]
+    counts = [f"{summary.rows:,} rows"]
     if summary.kept:
-        counts.append(f"{summary.kept} of them made before")
-    counts += [f"{n} NA ({Status(s).note.replace('_', ' ')})" for s, n in summary.unscored.items()]
-    if output != "-" or summary.unscored:
-        console.say(f"{'stdout' if output == '-' else output}: {', '.join(counts)}")
+        counts.append(f"{summary.kept:,} of them made before")
+    for status, count in summary.unscored.items():
+        counts.append(f"{count:,} NA ({Status(status).note.replace('_', ' ')})")
+    where = "stdout" if output == "-" else output
+    console.say(progress.closing(f"{where}: {', '.join(counts)}"))

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 
 import click
-from click.core import ParameterSource
 
+from dnatk.cli.configured import Configured, is_typed
 from dnatk.cli.options import device_option, precision_option, threads_option
 
 
-@click.command("pretrain", short_help="Pre-train a DNA language model with RandomMask on FASTA.")
+@click.command(
+    "pretrain",
+    cls=Configured,
+    exclusive=[("mask_prob", "mask_ratio"), ("weights", "temperature")],
+    short_help="Pre-train a DNA language model with RandomMask on FASTA.",
+)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("-o", "--output", required=True, metavar="DIR", help="Directory of the model.")
 @click.option("--resume", is_flag=True, help="Go on after the last checkpoint in DIR, if any.")
@@ -234,7 +239,7 @@ def command(ctx, inputs, output, resume, device, threads, weights, kmer_stride, 
         raise click.UsageError("--weights and --temperature exclude each other.")
     if options["init"]:
         for name in ("preset", "k", "kmer_stride", "start"):
-            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            if is_typed(ctx, name):
                 flag = "-k" if name == "k" else f"--{name.replace('_', '-')}"
                 raise click.UsageError(f"{flag} does not go with --init: the model has its own.")
     if "-" in inputs:
@@ -268,7 +273,8 @@ def command(ctx, inputs, output, resume, device, threads, weights, kmer_stride, 
             raise
         ctx.exit(1)  # once is enough
     if stop.step is None:
-        console.say(f"model in {output}")
+        steps = f": {progress.done:,} steps" if progress.done else ""
+        console.say(progress.closing(f"model in {output}{steps}"))
         return
     console.say(f"stopped by {stop.signal} after step {stop.step}; --resume goes on")
     ctx.exit(130 if stop.signal == "SIGINT" else 0)

@@ -5,14 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from dnatk.cli.layout import hanging
+
 
 def aligned(
-    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] | None = None
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[str] | None = None,
+    width: int | None = None,
 ) -> str:
-    """A table in plain text; columns named in ``right`` (None: all but the first) to the right."""
+    """A table in plain text; columns named in ``right`` (None: all but the first) to the right.
+
+    Where it is wider than ``width``, the last column stands below each row; where that does not
+    help, each cell has a line of its own.
+    """
     lines = [list(header), *map(list, rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     to_right = [name in (header[1:] if right is None else right) for name in header]
+    if width is not None and sum(widths) + 2 * len(widths) - 2 > width:
+        shorter = sum(widths[:-1]) + 2 * len(widths) - 4
+        return (
+            _with_last_below(header, rows, right, width)
+            if shorter <= width
+            else _listed(header, rows, width)
+        )
     return "\n".join(
         "  ".join(
             cell.rjust(width) if turn else cell.ljust(width)
@@ -20,6 +36,23 @@ def aligned(
         ).rstrip()
         for line in lines
     )
+
+
+def _with_last_below(header, rows, right, width: int) -> str:
+    table = aligned(header[:-1], [row[:-1] for row in rows], right).splitlines()
+    below = [hanging(f"    {row[-1]}", 4, width) for row in rows]
+    pairs = zip(table[1:], below, strict=True)
+    return "\n".join([table[0], *(line for pair in pairs for line in pair)])
+
+
+def _listed(header, rows, width: int) -> str:
+    indent = max(map(len, header)) + 4
+    lines = []
+    for row in rows:
+        lines.append(row[0])
+        cells = zip(header[1:], row[1:], strict=True)
+        lines += [hanging(f"  {name:<{indent - 2}}{cell}", indent, width) for name, cell in cells]
+    return "\n".join(lines)
 
 
 def without_nan(metrics: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:

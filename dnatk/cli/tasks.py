@@ -7,6 +7,7 @@ import logging
 
 import click
 
+from dnatk.cli.layout import table_width
 from dnatk.cli.tables import aligned, without_nan
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def command(ctx, as_json):
     if ctx.invoked_subcommand is not None:
         return
     from dnatk.errors import ModelError
-    from dnatk.tasks.registry import BUNDLED, known_tasks
+    from dnatk.tasks.places import known_tasks
     from dnatk.tasks.task import Task
 
     rows, facts = [], []
@@ -42,41 +43,55 @@ def command(ctx, as_json):
             continue
         found = task.measured()
         measured = f"{found[0]} {found[1]} {found[2]:.3f}" if found else "-"
-        origin = "bundled" if directory.parent == BUNDLED else "yours"
+        facts.append(_facts(task, name))
+        origin = facts[-1]["origin"]
         rows.append((name, task.kind, f"{task.length} bp", measured, origin, task.description))
-        facts.append(
-            {
-                "name": name,
-                "kind": task.kind,
-                "classes": task.class_names,
-                "length": task.length,
-                "origin": origin,
-                "directory": str(directory),
-                "metrics": {part: without_nan(each) for part, each in task.metrics.items()},
-                "description": task.description,
-            }
-        )
     if as_json:
         click.echo(json.dumps(facts, indent=2))
     else:
         header = ("name", "kind", "length", "measured", "origin", "description")
-        click.echo(aligned(header, rows, right=("length",)))
+        click.echo(aligned(header, rows, right=("length",), width=table_width()))
+
+
+def _facts(task, name: str) -> dict[str, object]:
+    """What the list says of a task, ready for JSON."""
+    from dnatk.tasks.places import BUNDLED, user_tasks
+
+    origin = {BUNDLED: "bundled", user_tasks(): "yours"}.get(task.directory.parent, "directory")
+    return {
+        "name": name,
+        "kind": task.kind,
+        "classes": task.class_names,
+        "length": task.length,
+        "origin": origin,
+        "directory": str(task.directory),
+        "metrics": {part: without_nan(each) for part, each in task.metrics.items()},
+        "description": task.description,
+    }
 
 
 @command.command("show", short_help="Print a task's card.")
 @click.argument("task", metavar="NAME|DIR")
-def show(task):
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of the card.")
+def show(task, as_json):
     """Print the card of a task: what it is, how good, trained on what.
 
     \b
     Example:
       dnatk tasks show promoter
+      dnatk tasks show promoter --json | jq .metrics.test.mcc
     """
     from dnatk.tasks.registry import find_task
 
     found = find_task(task)
+    if as_json:
+        more = ("method", "fit", "combine", "rc", "stranded", "temperature", "thresholds")
+        facts = _facts(found, found.name) | {name: getattr(found, name) for name in more}
+        trunk = {"model": found.trunk.name, "model_sha256": found.trunk.sha256}
+        click.echo(json.dumps({**facts, "task_sha256": found.sha256(), **trunk}, indent=2))
+        return
     card = found.directory / "README.md"
-    text = card.read_text() if card.exists() else f"# {found.name}\n"
+    text = card.read_text("utf-8", "replace") if card.exists() else f"# {found.name}\n"
     click.echo(f"{text.rstrip()}\n\nIn {found.directory}")
 
 

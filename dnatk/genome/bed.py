@@ -35,6 +35,9 @@ def read_bed(path: str | Path, lines: Iterable[bytes] | None = None) -> Iterator
                 raise InputError("is not a text file", path=shown, line=number)
             if "\r" in line:
                 raise carriage_return(shown, number)
+            if line.startswith("##fileformat=VCF"):
+                hint = "bcftools query -f '%CHROM\\t%POS0\\t%END\\n' makes BED of it"
+                raise InputError("is VCF, not BED", path=shown, line=number, hint=hint)
             if not line.strip() or is_header(line):
                 continue
             empty = False

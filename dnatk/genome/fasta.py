@@ -41,9 +41,10 @@ def read_fasta(
     """
     shown = "<stdin>" if str(path) == "-" else path
     seen: dict[str, int] = {}
-    name, header_line, parts = None, 0, []
+    name: str | None = None
+    header_line, parts = 0, list[bytes]()
 
-    def record() -> tuple[str, np.ndarray]:
+    def record(name: str) -> tuple[str, np.ndarray]:
         sequence = b"".join(parts)
         check_nucleotides(sequence, shown, name, 0)
         return name, np.frombuffer(sequence, dtype=np.uint8)
@@ -54,7 +55,7 @@ def read_fasta(
             line = line.strip()
             if begins:
                 if name is not None:
-                    yield record()
+                    yield record(name)
                 name, header_line, parts = header_name(line, shown, number), number, []
                 if name in seen:
                     raise duplicate(name, shown, seen[name], number)
@@ -65,7 +66,7 @@ def read_fasta(
                 raise not_fasta(line, shown, number)
         if name is None:
             raise InputError("is empty: no sequence in it", path=shown)
-        yield record()
+        yield record(name)
 
 
 def stream_fasta(path: str | Path, block: int = 1 << 22) -> Iterator[tuple[str, np.ndarray]]:
@@ -124,7 +125,7 @@ def _joined(text: bytes, path: str | Path, name: str, offset: int) -> bytes:
     return bases
 
 
-def check_nucleotides(sequence: bytes, path: str | Path, contig: str, offset: int) -> None:
+def check_nucleotides(sequence: bytes, path: str | Path | None, contig: str, offset: int) -> None:
     """Raise :class:`InputError` naming the first letter that is no IUPAC nucleotide code."""
     strange = sequence.translate(None, _NUCLEOTIDES)
     if strange:
@@ -149,7 +150,7 @@ class _Block(NamedTuple):
     cstart: int
     ustart: int
 
-    def __lt__(self, place: int) -> bool:
+    def __lt__(self, place: int) -> bool:  # type: ignore[override]
         return self.ustart <= place
 
 
@@ -166,7 +167,7 @@ class _UnknownContig(ReferenceError_):
         self._contig, self._contigs = region.contig, genome.lengths
 
     @cached_property
-    def hint(self) -> str:
+    def hint(self) -> str:  # type: ignore[override]
         return unknown_contig_hint(self._contig, self._contigs)
 
 
@@ -179,6 +180,12 @@ class Genome:
     Attributes:
         path: the file as given.
         lengths: contig name -> length in bases, in file order.
+
+    >>> with dnatk.Genome("genome.fa") as genome:
+    ...     genome.lengths
+    ...     genome.fetch("chr1", 0, 6).tobytes()
+    {'chr1': 5000, 'chr2': 3000, 'chr3': 200}
+    b'CGTTAA'
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -192,7 +199,9 @@ class Genome:
         )
         if hasattr(self._faidx, "gzi_index"):
             self._faidx.gzi_index = [_Block(b.cstart, b.ustart) for b in self._faidx.gzi_index]
-        self.lengths = {name: record.rlen for name, record in self._faidx.index.items()}
+        self.lengths: dict[str, int] = {
+            name: record.rlen for name, record in self._faidx.index.items()
+        }
         if not any(self.lengths.values()):
             self.close()
             raise InputError("has no bases: every record is empty", path=self.path)
@@ -210,13 +219,14 @@ class Genome:
     def check(self, region: Region) -> None:
         """Raise :class:`ReferenceError_` unless a region lies inside a contig that is there."""
         contig, start, end = region.contig, region.start, region.end
-        where = {"path": region.source or None, "line": region.line}
         if contig not in self.lengths:
             raise self.unknown_contig(region)
         length = self.lengths[contig]
         if not 0 <= start <= end <= length:
             raise ReferenceError_(
-                f"{contig}:{start}-{end} (0-based) is outside the contig of {length} bases", **where
+                f"{contig}:{start}-{end} (0-based) is outside the contig of {length} bases",
+                path=region.source or None,
+                line=region.line,
             )
 
     def unknown_contig(self, region: Region) -> ReferenceError_:

@@ -14,7 +14,9 @@ from dnatk.errors import InputError, NoGenomeError
 VARIABLE = "DNATK_GENOME"
 
 
-def find_genome(given: str | None, environ: Mapping[str, str], settings: Mapping[str, str]) -> Path:
+def find_genome(
+    given: str | Path | None, environ: Mapping[str, str], settings: Mapping[str, str]
+) -> Path:
     """The FASTA file of the genome: the first that is named, in this order.
 
     Args:
@@ -33,7 +35,7 @@ def find_genome(given: str | None, environ: Mapping[str, str], settings: Mapping
     )
     for name, way in ways:
         if name:
-            return resolve_genome(name, environ, way)
+            return resolve_genome(str(name), environ, way)
     raise NoGenomeError(_ways(installed_genomes(environ)))
 
 

@@ -23,6 +23,10 @@ class Region:
         name: the BED name, else ``contig:start-end`` as a 1-based inclusive region string.
         source, line: where the region was written, for messages.
         fields: the columns of a BED line, all of them, untouched.
+
+    >>> promoter = dnatk.Region("chr1", 99, 399, "-")
+    >>> promoter.name, len(promoter)
+    ('chr1:100-399', 300)
     """
 
     contig: str

@@ -49,6 +49,7 @@ class Tile:
         last: whether the row is finished with it.
         start, bases: the tile's first base, counted from the row's along its reading direction,
             and how many it has.
+        fresh: bases of it that no tile of the input before it has; those told as read.
     """
 
     row: Row
@@ -58,6 +59,7 @@ class Tile:
     last: bool
     start: int = 0
     bases: int = 0
+    fresh: int = 0
 
     def kept(self, tokens: Tokens) -> np.ndarray:
         """(n + specials,) bool: the valid tokens that it answers for, among all of its tokens."""
@@ -71,6 +73,13 @@ class Tile:
         # Tokenizers of text may make more or fewer tokens of the other strand.
         ids = tokens.reverse_complement(self.ids)
         return replace(self, ids=ids, low=len(self.ids) - self.high, high=len(ids) - self.low)
+
+
+def fresh_bases(start: int, end: int, before: tuple[int, int] | None) -> int:
+    """How many bases of [start, end) are not in the piece before it, if there is one."""
+    if before is None:
+        return end - start
+    return end - start - max(0, min(end, before[1]) - max(start, before[0]))
 
 
 @dataclass(frozen=True)
@@ -133,6 +142,11 @@ class Batch:
     strands: list[Strand]
     digest: str = ""
     made: bool = False
+
+    @property
+    def bases(self) -> int:
+        """Bases that are read with it."""
+        return sum(tile.fresh for tile in self.tiles)
 
 
 def batches(

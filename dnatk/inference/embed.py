@@ -21,9 +21,9 @@ from dnatk.inference.parts import part_bases
 from dnatk.inference.pooled import Pooled
 from dnatk.inference.run import Sharing, opened_store, run
 from dnatk.inference.tiles import Tally
-from dnatk.model.encoder import resolve_layer
-from dnatk.model.loading import DEFAULT_MODEL
+from dnatk.model.encoder import Encoder, resolve_layer
 from dnatk.model.models import Model, find_model
+from dnatk.model.shipped import DEFAULT_MODEL
 from dnatk.output.files import check_output
 from dnatk.output.finished import finished_rows, merged_h5
 from dnatk.output.hdf5 import FORMAT, Status
@@ -60,6 +60,7 @@ def embed(
     resume: bool = False,
     force: bool = False,
     command: str = "",
+    config: str = "",
     progress: Progress | None = None,
 ) -> EmbedSummary | None:
     """Embed a genome tile by tile, or regions of it, into an HDF5 file.
@@ -76,11 +77,18 @@ def embed(
         model: a model directory, or the name of a shipped model.
         shard: "2/8": the second of eight neighbouring pieces of the work; for files only.
         resume: go on where the same run was cut off; a finished one is left as it is.
-        command: recorded in the file.
+        command, config: recorded in the file: what was typed, and all options as TOML.
 
     Raises:
         InputError, ReferenceError_, ModelError, OutputError: nothing is left under ``output``;
             parts that were made stay in ``OUTPUT.partial/``.
+
+    >>> summary = dnatk.embed("genome.fa", "promoters.h5", bed="promoters.bed")
+    >>> summary.rows, summary.unscored
+    (2, {})
+    >>> regions, vectors = dnatk.read_embeddings("promoters.h5")
+    >>> vectors.shape
+    (2, 256)
     """
     options = options or EmbedOptions()
     sharing = Sharing.asked(shard)
@@ -110,6 +118,7 @@ def embed(
             "output": FORMAT,
             **facts,
             "command": command,
+            "config": config,
             "dtype": options.dtype,
             "batch_tokens": engine.batch_tokens,
             "device": encoder.device.type,
@@ -120,7 +129,7 @@ def embed(
             mine = share.of(source.items(), size, source.bases)
             sink = EmbedSink(store, source.contigs, facts, pooled, options)
             with _Told(progress or NullProgress(), total, source.unit, tally) as told:
-                run(engine, source.tiles(mine), sink, store, share, source.contigs, told.advance)
+                run(engine, source.tiles(mine), sink, store, share, source.contigs, told)
             ranks.wait()
             if ranks.rank:
                 return None
@@ -133,7 +142,7 @@ def embed(
             store.publish({merged: path})
     skipped = tally.skipped
     if ranks.world > 1:
-        skipped = source.total - rows if sharing.shard is None else 0
+        skipped = (source.total or 0) - rows if sharing.shard is None else 0
     return EmbedSummary(path, rows, skipped, unscored, kept)
 
 
@@ -151,10 +160,16 @@ class _Told:
     def __exit__(self, *_: object) -> None:
         self._progress.finish()
 
-    def advance(self, _: int) -> None:
-        drawn = self._tally.rows + self._tally.skipped
-        self._progress.advance(drawn - self._done)
-        self._done = drawn
+    def made(self, _: int, bases: int) -> None:
+        self._progress.advance(self._drawn())
+        self._progress.read(bases)
+
+    def kept(self, _: int) -> None:
+        self._progress.skip(self._drawn())
+
+    def _drawn(self) -> int:
+        before, self._done = self._done, self._tally.rows + self._tally.skipped
+        return self._done - before
 
 
 def _bytes_of_base(model: Model, options: EmbedOptions) -> int:
@@ -169,7 +184,7 @@ def _facts(
     tiling: Tiling,
     layer: int,
     options: EmbedOptions,
-    encoder,
+    encoder: Encoder,
     sharing: Sharing,
 ) -> dict[str, object]:
     """What stands in the root of the file, and what a resumed run must agree with."""

@@ -22,7 +22,7 @@ class EmbedSink:
         facts: the root attributes.
     """
 
-    suffixes = (".h5",)
+    suffixes: tuple[str, ...] = (".h5",)
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class EmbedSink:
             dtype=self._options.dtype,
             per_token=self._options.pool == "none",
             lengths=self._contigs,
-            attributes={**self._facts, "command": self._store.run["command"]},
+            attributes={**self._facts, **self._store.asked},
         )
 
     def write(self, part: int, rows: list[Row]) -> None:

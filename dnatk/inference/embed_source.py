@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome, read_fasta
@@ -36,9 +37,9 @@ class EmbedSource:
     contigs: dict[str, int]
     total: int | None
     unit: str
-    items: Callable[[], Iterable]
-    bases: Callable[[object], int]
-    tiles: Callable[[Iterable[tuple[int, object]]], Iterator[Tile]]
+    items: Callable[[], Iterable[Any]]
+    bases: Callable[[Any], int]
+    tiles: Callable[[Iterable[tuple[int, Any]]], Iterator[Tile]]
     again: bool = True
 
 

@@ -23,6 +23,7 @@ import torch
 from dnatk.errors import ModelError
 from dnatk.inference.batches import Batch, Row, Strand, Tile, batches
 from dnatk.kmers import Tokens
+from dnatk.model.memory import is_out_of_memory
 from dnatk.model.placement import quick_products, to_device
 
 log = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ class Engine:
             try:
                 return [(strands, self._forward(strands))]
             except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 self._shrink(size, n_tiles)
         at = strands[0].middle()
@@ -183,9 +184,3 @@ def _to_host(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.cpu()
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     return host.copy_(tensor, non_blocking=True)
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    # torch's CPU allocator and cuBLAS say it in words only.
-    words = "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED"
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

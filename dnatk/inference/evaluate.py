@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
 
 from dnatk.errors import InputError
 from dnatk.inference.sequences import flat_outputs, score_sequences
 from dnatk.labelled.dataset import LabelledSet, LabelSpace
 from dnatk.labelled.read import ReadOptions, read_labelled
 from dnatk.progress import Progress
-from dnatk.tasks.scorer import Scorer
+from dnatk.tasks.scorer import Scorer, as_scorer
 from dnatk.tasks.task import Task
 from dnatk.training.metrics import Estimate, score_with_intervals, undefined
 
@@ -23,12 +26,15 @@ class Evaluation:
         metrics: name -> value and bootstrap interval.
         examples: scored; ``unscored`` had no k-mer free of N and count for nothing.
         notes: why a metric is undefined.
+        targets, outputs: what was compared, as :func:`dnatk.training.metrics.score` takes it.
     """
 
     metrics: dict[str, Estimate]
     examples: int
     unscored: int
     notes: list[str]
+    targets: np.ndarray = field(repr=False)
+    outputs: np.ndarray = field(repr=False)
 
 
 def read_for_task(path: str, task: Task, options: ReadOptions) -> LabelledSet:
@@ -51,29 +57,59 @@ def read_for_task(path: str, task: Task, options: ReadOptions) -> LabelledSet:
 
 
 def evaluate(
-    scorer: Scorer,
-    data: LabelledSet,
+    task: str | Path | Task | Scorer,
+    data: str | Path | LabelledSet,
     *,
+    options: ReadOptions | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
     batch_tokens: int | None = None,
+    trust_remote_code: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Score ``data`` and measure; intervals are 95 % percentile bootstrap over examples."""
+    """Score labelled data with a task and measure; intervals are 95 % bootstrap over examples.
+
+    Args:
+        task: a task's name, its directory, the task, or a scorer of it.
+        data: a file as :func:`read_labelled` takes it, or what that gave.
+        options: how the file is read; None: find out.
+        resamples, seed: of the bootstrap.
+        device, precision, trust_remote_code: of a task that is not yet a scorer.
+
+    Raises:
+        InputError: the data are not what the task is of, or nothing can be scored. ModelError.
+
+    >>> measured = dnatk.evaluate("promoter", "test.csv", resamples=50, device="cpu")
+    >>> measured.examples
+    20
+    >>> mcc = measured.metrics["mcc"]
+    >>> -1 <= mcc.low <= mcc.value <= mcc.high <= 1
+    True
+    """
+    scorer = as_scorer(
+        task, device=device, precision=precision, trust_remote_code=trust_remote_code
+    )
     task = scorer.task
+    if not isinstance(data, LabelledSet):
+        options = options or ReadOptions()
+        data = read_for_task(str(data), task, replace(options, kind=task.kind))
     outputs = score_sequences(scorer, data.sequences, batch_tokens=batch_tokens, progress=progress)
-    scored = [i for i, output in enumerate(outputs) if output is not None]
+    scored = {i: output for i, output in enumerate(outputs) if output is not None}
     if not scored:
         raise InputError("nothing could be scored: no k-mer free of N", path=data.path)
-    known = data.take(scored)
+    known = data.take(list(scored))
     targets = known.flat_targets()
+    flat = flat_outputs(task, list(scored.values()))
     metrics = score_with_intervals(
         task.space,
         targets,
-        flat_outputs(task, [outputs[i] for i in scored]),
+        flat,
         thresholds=task.limits(),
         group_N=known.target_groups(),
         resamples=resamples,
         seed=seed,
     )
-    return Evaluation(metrics, len(scored), len(data) - len(scored), undefined(task.space, targets))
+    notes = undefined(task.space, targets)
+    return Evaluation(metrics, len(scored), len(data) - len(scored), notes, targets, flat)

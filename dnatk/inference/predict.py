@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from dnatk.errors import InputError, OutputError
 from dnatk.genome.bed import read_bed
@@ -16,6 +17,7 @@ from dnatk.genome.sniff import open_regions_or_sequences
 from dnatk.inference.fit import Fit
 from dnatk.inference.predict_job import Job, PredictSummary, Work
 from dnatk.inference.predict_options import PredictOptions
+from dnatk.inference.predict_report import Report
 from dnatk.inference.predict_sink import Outputs
 from dnatk.inference.run import Sharing
 from dnatk.output.files import check_output
@@ -37,11 +39,13 @@ def predict(
     task: str | Path | Task,
     genome: str | Path | None = None,
     h5: str | Path | None = None,
+    report: str | Path | None = None,
     options: PredictOptions | None = None,
     shard: str | None = None,
     resume: bool = False,
     force: bool = False,
     command: str = "",
+    config: str = "",
     progress: Progress | None = None,
 ) -> PredictSummary | None:
     """Score every region of a BED file, or every record of a FASTA, in its order.
@@ -52,17 +56,29 @@ def predict(
         task: a task's name, its directory, or the task.
         genome: FASTA of the regions; None: DNATK_GENOME, the user's settings.
         h5: an HDF5 file to write too, layout in :mod:`dnatk.output.predictions_hdf5`.
+        report: a page of HTML to write too: counts, histograms, tracks, the highest rows.
         shard: "2/8": the second of eight neighbouring pieces of the work; for files only.
         resume: go on where the same run was cut off; a finished one is left as it is. A stream
             gets all rows, those made before too.
-        command: for the provenance lines.
+        command: for the provenance lines and the HDF5 file.
+        config: all options as TOML, for the HDF5 file.
 
     Raises:
         InputError (and its kinds), ModelError, OutputError: nothing is left under ``output`` or
             ``h5``; rows already written to a stream stay there, and parts of files in
             ``OUTPUT.partial/``.
+
+    >>> summary = dnatk.predict(
+    ...     "promoters.bed", "scored.bed", task="promoter", genome="genome.fa", h5="scored.h5"
+    ... )
+    >>> summary.rows
+    2
+    >>> predictions, _ = dnatk.read_predictions("scored.h5")
+    >>> predictions[["contig", "start", "strand", "status"]].values.tolist()
+    [['chr1', 10, '+', 0], ['chr2', 2000, '-', 0]]
     """
     task = task if isinstance(task, Task) else find_task(task)
+    stream = cast(TextIO, output) if hasattr(output, "write") else None
     asked = options or PredictOptions()
     options = asked.of(task)
     fit = Fit.parse(options.fit, task.length)
@@ -72,14 +88,16 @@ def predict(
             hint="leave --h5 and --probabilities away",
         )
     sharing = Sharing.asked(shard)
-    table_path, h5_path = (
+    table_path, h5_path, page_path = (
         None
         if path is None or hasattr(path, "write")
         else check_output(path, force=force or sharing.ranks.rank > 0, resume=resume)
-        for path in (output, h5)
+        for path in (output, h5, report)
     )
     if table_path is not None and table_path == h5_path:
         raise OutputError("cannot be both the table and the HDF5 file", path=table_path)
+    if page_path is not None and page_path in (table_path, h5_path):
+        raise OutputError("cannot be both the report and what it tells of", path=page_path)
     kind, items = open_regions_or_sequences(source)
     if kind == "fasta" and asked.fit and fit.kind == "tss":
         raise InputError(
@@ -106,27 +124,36 @@ def predict(
             trust_remote_code=options.trust_remote_code,
         )
         job = Job(scorer, options, fit, work, sequences, table, form, sharing)
-        head = partial(_head, table, task, options, source, located)
-        outputs = Outputs(None if table_path else output, table_path, h5_path, head)
-        return job.run(
+        lines = partial(_provenance, task, source, located)
+        head = partial(_head, table, options, lines)
+        page = None
+        if page_path is not None:
+            page = Report(page_path, task, table, form, str(source), shard or "")
+        watch = page.tally.add if page is not None and stream is not None else None
+        outputs = Outputs(stream, table_path, h5_path, head, watch)
+        summary = job.run(
             outputs,
             resume=resume,
             force=force,
             command=command,
+            config=config,
             progress=progress or NullProgress(),
         )
+        if page is not None and summary is not None:
+            page.write(outputs, summary.rows, job.contigs, lines(command))
+        return summary
 
 
 def _head(
-    table: Table,
-    task: Task,
-    options: PredictOptions,
-    source: str | Path,
-    genome: Path | None,
-    command: str,
+    table: Table, options: PredictOptions, lines: Callable[[str], list[str]], command: str
 ) -> str:
     """The lines above the rows."""
-    lines = provenance(
+    above = lines(command) if options.provenance else ()
+    return table.head(header=options.header, provenance=above)
+
+
+def _provenance(task: Task, source: str | Path, genome: Path | None, command: str) -> list[str]:
+    return provenance(
         command=command,
         task=task.name or str(task.directory),
         task_sha256=task.sha256(),
@@ -134,7 +161,6 @@ def _head(
         source=source,
         genome=genome,
     )
-    return table.head(header=options.header, provenance=lines if options.provenance else ())
 
 
 def _count(source: str | Path, genome: Genome, on_error: str) -> int | None:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from dnatk import __version__
 from dnatk.errors import InputError
@@ -23,7 +22,7 @@ from dnatk.inference.parts import Share, part_bases
 from dnatk.inference.predict_options import PredictOptions
 from dnatk.inference.predict_rows import record_rows, region_rows
 from dnatk.inference.predict_sink import Outputs, Sink
-from dnatk.inference.run import Sharing, opened_store, run
+from dnatk.inference.run import RowsTold, Sharing, opened_store, run
 from dnatk.inference.scored import Scored
 from dnatk.output.hdf5 import Status
 from dnatk.output.part_store import PartStore
@@ -63,24 +62,26 @@ class Work:
     """
 
     def __init__(
-        self, source: str | Path, items: Iterator, kind: str, length: int, total: int | None
+        self, source: str | Path, items: Iterator[Any], kind: str, length: int, total: int | None
     ) -> None:
         head = next(items)  # the readers refuse a file without any
         self.kind, self._length, self.total = kind, length, total
-        self._source, self._opened = source, chain([head], items)
+        self._source = source
+        self._opened: Iterator[Any] | None = chain([head], items)
         self.contigs: dict[str, int] = {}
         self.again = Path(source).is_file()  # "-", or a pipe with a name, can be read once
         self.first = head if kind == "bed" else Region(head[0], 0, len(head[1]))
 
-    def items(self) -> Iterator[Region] | Iterator[tuple[str, np.ndarray]]:
-        """Them all; a file is opened again but for the first time."""
+    def items(self) -> Iterator[Any]:
+        """Them all, Regions or (name, bases); a file is opened again but for the first time."""
         opened, self._opened = self._opened, None
-        for item in opened or open_regions_or_sequences(self._source)[1]:
+        every: Iterator[Any] = opened or open_regions_or_sequences(self._source)[1]
+        for item in every:
             if self.kind == "fasta":
                 self.contigs[item[0]] = len(item[1])
             yield item
 
-    def bases(self, item) -> int:
+    def bases(self, item: Any) -> int:
         """Of one, as the model reads it."""
         return max(self._length, len(item) if self.kind == "bed" else len(item[1]))
 
@@ -127,7 +128,14 @@ class Job:
         }
 
     def run(
-        self, outputs: Outputs, *, resume: bool, force: bool, command: str, progress: Progress
+        self,
+        outputs: Outputs,
+        *,
+        resume: bool,
+        force: bool,
+        command: str,
+        config: str,
+        progress: Progress,
     ) -> PredictSummary | None:
         """Predict into ``outputs``; None for processes other than the first."""
         facts, scorer, ranks = self.facts, self.scorer, self.sharing.ranks
@@ -151,6 +159,7 @@ class Job:
             "output": FORMAT,
             **facts,
             "command": command,
+            "config": config,
             "files": outputs.suffixes,
             "format": self.form,
             "columns": self.table.columns,
@@ -164,13 +173,14 @@ class Job:
             else opened_store(outputs.main, what, ranks, resume=resume, force=force)
         )
         with kept_by as store:
-            command = store.run["command"] if store else command
-            sink = Sink(outputs, self.table, scored, store, self._open_h5(command), command)
+            asked = store.asked if store else {"command": command}
+            open_h5 = self._open_h5(asked)
+            sink = Sink(outputs, self.table, scored, store, open_h5, asked["command"])
             kept = store.rows() if store else 0
             progress.start("predicting", total, "regions")
             try:
                 tiles = self._tiles(share, size)
-                made = run(engine, tiles, sink, store, share, self.contigs, progress.advance)
+                made = run(engine, tiles, sink, store, share, self.contigs, RowsTold(progress))
             finally:
                 progress.finish()
             if store is None:
@@ -192,12 +202,12 @@ class Job:
             return record_rows(mine, self.scorer, self.fit, self.options)
         return region_rows(mine, self.genome, self.scorer, self.fit, self.options)
 
-    def _open_h5(self, command: str) -> Callable[[Path], PredictionWriter]:
+    def _open_h5(self, asked: Mapping[str, str]) -> Callable[[Path], PredictionWriter]:
         width = self.scorer.head.config.width if self.options.embeddings else None
         return partial(
             PredictionWriter,
             space=self.scorer.task.shown,
             lengths=self.contigs,
             width=width,
-            attributes={**self.facts, "command": command},
+            attributes={**self.facts, **asked},
         )

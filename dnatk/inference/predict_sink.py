@@ -27,12 +27,14 @@ class Outputs:
         stream: for rows as they come; None where they go to ``table_path``.
         table_path, h5_path: files, or None.
         head: of the command line, the lines above the rows.
+        watch: sees every row that goes to the stream.
     """
 
     stream: TextIO | None
     table_path: Path | None
     h5_path: Path | None
     head: Callable[[str], str]
+    watch: Callable[[str], None] | None = None
 
     @property
     def main(self) -> Path | None:
@@ -128,6 +130,8 @@ class Sink:
         for line in self._table.rows(predictions):
             for stream in streams:
                 stream.write(line)
+            if self._outputs.watch is not None:
+                self._outputs.watch(line)
         if self._outputs.stream is not None:
             self._outputs.stream.flush()
         if self._h5 is not None:
@@ -151,7 +155,10 @@ class Sink:
         """The stream gets the rows that a run before has made."""
         if self._outputs.stream is not None:
             with open(self._store.path(part, ".txt"), encoding="utf-8", newline="\n") as text:
-                shutil.copyfileobj(text, self._outputs.stream)
+                for line in text:
+                    self._outputs.stream.write(line)
+                    if self._outputs.watch is not None:
+                        self._outputs.watch(line)
             self._outputs.stream.flush()
 
     def close(self) -> None:

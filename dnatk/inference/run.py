@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from dnatk.errors import InputError, OutputError
 from dnatk.inference.batches import Row, Tile
@@ -22,6 +22,7 @@ from dnatk.inference.pipeline import WriteBehind, read_ahead
 from dnatk.inference.ranks import Ranks
 from dnatk.output.files import reason
 from dnatk.output.part_store import PartStore
+from dnatk.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -54,16 +55,21 @@ class Source(Protocol):
     Attributes:
         total: how many items, where that is known.
         again: whether the items can be read more than once.
+        items: begins to read them, from the first.
+        bases: of one.
     """
 
-    total: int | None
-    again: bool
+    @property
+    def total(self) -> int | None: ...
 
-    def items(self) -> Iterable:
-        """The items, from the first."""
+    @property
+    def again(self) -> bool: ...
 
-    def bases(self, item) -> int:
-        """Bases of one."""
+    @property
+    def items(self) -> Callable[[], Iterable[Any]]: ...
+
+    @property
+    def bases(self) -> Callable[[Any], int]: ...
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,30 @@ class Made:
         self.unscored.update(int(row.status) for row in rows if row.status)
 
 
+class Told(Protocol):
+    """Who hears of rows that are done; in the writer's thread."""
+
+    def made(self, rows: int, bases: int) -> None:
+        """So many more, with the bases read for them."""
+
+    def kept(self, rows: int) -> None:
+        """So many more, which a run before has made."""
+
+
+class RowsTold:
+    """A progress that counts rows."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def made(self, rows: int, bases: int) -> None:
+        self._progress.advance(rows)
+        self._progress.read(bases)
+
+    def kept(self, rows: int) -> None:
+        self._progress.skip(rows)
+
+
 def run(
     engine: Engine,
     tiles: Iterable[Tile],
@@ -131,7 +161,7 @@ def run(
     store: PartStore | None,
     share: Share,
     contigs: Mapping[str, int],
-    on_rows: Callable[[int], None],
+    told: Told,
 ) -> Made:
     """Draw the tiles through the engine into the sink.
 
@@ -139,7 +169,7 @@ def run(
         tiles: of this process's parts, those that were made before too: they are checked.
         store: where parts are kept; None: nothing is, the sink has the only copy.
         contigs: lengths, of those that tiles have come from at least.
-        on_rows: hears how many more rows are done.
+        told: hears of the rows that are done.
 
     Raises:
         DnatkError: as tiles and sink do; OutputError where the system cannot write.
@@ -152,7 +182,7 @@ def run(
         batch = launched.batch
         if batch.made:
             sink.made(batch.part)
-            on_rows(store.made[batch.part].rows)
+            told.kept(store.made[batch.part].rows)
             return
         rows = engine.finish(launched)
         sink.write(batch.part, rows)
@@ -164,7 +194,7 @@ def run(
                 facts = at_hand.rows, at_hand.unscored, batch.digest
                 store.commit(batch.part, *facts, sink.suffixes)
             at_hand = Made()
-        on_rows(len(rows))
+        told.made(len(rows), batch.bases)
 
     try:
         try:

@@ -6,11 +6,12 @@ Shapes: N sequences, C outputs, P pooled.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from dnatk.genome.regions import Region
-from dnatk.inference.batches import Row, Tile
+from dnatk.inference.batches import Row, Tile, fresh_bases
 from dnatk.inference.engine import Engine
 from dnatk.inference.fit import Fit
 from dnatk.inference.scored import Scored
@@ -33,6 +34,7 @@ def row_tiles(
     A row of which nothing is left gets a status and one empty tile.
     """
     held: Tile | None = None
+    before: tuple[int, int] | None = None
     status = Status.OUT_OF_BOUNDS  # where there is no window at all
     for start, bases in windows:
         ids = tokens.encode(bases)
@@ -41,12 +43,14 @@ def row_tiles(
             continue
         if held is not None:
             yield held
-        held = Tile(row, ids, 0, len(ids), last=False, start=start, bases=len(bases))
+        place = start, start + len(bases)
+        fresh, before = fresh_bases(*place, before), place
+        held = Tile(row, ids, 0, len(ids), False, start, len(bases), fresh)
     if held is None:
         row.status = status
         yield Tile(row, np.empty(0, dtype=np.int64), 0, 0, last=True)
     else:
-        yield Tile(row, held.ids, 0, held.high, last=True, start=held.start, bases=held.bases)
+        yield replace(held, last=True)
 
 
 def record_windows(bases: np.ndarray, fit: Fit) -> Iterator[tuple[int, np.ndarray]]:
@@ -71,7 +75,7 @@ def score_sequences(
         raw: logits instead of calibrated probabilities or values.
     """
     scored = Scored(scorer, combine=scorer.task.combine, raw=raw)
-    rows = _run(scorer, scored, sequences, scorer.task.rc, batch_tokens, progress)
+    rows = scored_rows(scorer, scored, sequences, scorer.task.rc, batch_tokens, progress)
     return [scored.output(row) for row in rows]
 
 
@@ -85,20 +89,22 @@ def pooled_sequences(
 ) -> np.ndarray:
     """(N, P) what the head sees of each sequence; every one needs a valid token."""
     scored = Scored(scorer, raw=True)
-    rows = _run(scorer, scored, sequences, "none", None, progress)
+    rows = scored_rows(scorer, scored, sequences, "none", None, progress)
     return np.stack([scored.vector(row) for row in rows])
 
 
-def _run(
+def scored_rows(
     scorer: Scorer,
     scored: Scored,
     sequences: Sequence[np.ndarray],
     rc: str,
     batch_tokens: int | None,
     progress: Progress | None,
+    fit: Fit | None = None,
 ) -> Iterator[Row]:
+    """A finished row of each sequence, for ``scored`` to read; fit None: tile."""
     engine = Engine(scorer.encoder, scorer.tokens, scored, rc=rc, batch_tokens=batch_tokens)
-    fit = Fit.parse("tile", scorer.task.length)
+    fit = fit or Fit.parse("tile", scorer.task.length)
     progress = progress or NullProgress()
     progress.start("scoring", len(sequences), "sequences")
     tiles = (
@@ -112,5 +118,6 @@ def _run(
         for rows in engine.run(tiles):
             yield from rows
             progress.advance(len(rows))
+            progress.read(sum(len(row.region) for row in rows if not row.status))
     finally:
         progress.finish()

@@ -12,7 +12,7 @@ from dnatk.errors import InputError, ReferenceError_
 from dnatk.genome.fasta import Genome
 from dnatk.genome.regions import Region
 from dnatk.genome.windows import Tiling
-from dnatk.inference.batches import Row, Tile
+from dnatk.inference.batches import Row, Tile, fresh_bases
 from dnatk.kmers import Tokens, reverse_complement
 from dnatk.output.hdf5 import Status
 
@@ -62,7 +62,10 @@ def window_tiles(
     windows: Iterable[tuple[int, Window]], genome: Genome | None, tokens: Tokens, tally: Tally
 ) -> Iterator[Tile]:
     """A tile and row for each window, numbered with its part; none without a valid token."""
+    before = contig_before = None
     for part, (contig, start, end, whole, given) in windows:
+        fresh = fresh_bases(start, end, before if contig == contig_before else None)
+        before, contig_before = (start, end), contig
         bases = genome.fetch(contig, start, end) if given is None else given
         ids = tokens.encode(bases)
         if not tokens.valid(ids).any():
@@ -70,7 +73,7 @@ def window_tiles(
             continue
         tally.rows += 1
         region = Region(contig, start, end, name=contig if whole else "")
-        yield Tile(Row(region, part=part), ids, 0, len(ids), last=True)
+        yield Tile(Row(region, part=part), ids, 0, len(ids), last=True, fresh=fresh)
 
 
 def region_tiles(
@@ -93,27 +96,40 @@ def region_tiles(
     for part, region in regions:
         tally.rows += 1
         bases, status = _oriented_bases(region, genome, on_error)
-        tiles = tiling.tiles(len(bases))
-        owned = tiling.owned(tiles)
-        if not status and not _any_valid(bases, tiles, owned, tokens):
-            status = Status.NO_VALID_KMER
-            if on_error == "fail":
+        row = Row(region, status, part)
+        for number, tile in enumerate(bases_tiles(row, bases, tiling, tokens)):
+            if row.status == Status.NO_VALID_KMER and on_error == "fail":
                 raise InputError(
                     f"{region.contig}:{region.start}-{region.end} has no {tiling.k}-mer free of N",
                     path=region.source or None,
                     line=region.line,
                     hint="--on-error na writes a NaN row instead",
                 )
-        row = Row(region, status, part)
-        if status:
-            tally.unscored[status] = tally.unscored.get(status, 0) + 1
-            yield Tile(row, np.empty(0, dtype=np.int16), 0, 0, last=True)
-            continue
-        for number, ((start, end), (low, high)) in enumerate(zip(tiles, owned, strict=True), 1):
-            ids = tokens.encode(bases[start:end])
-            if not tokens.aligned:  # windows of text do not overlap: each has its own tokens
-                low, high = 0, len(ids)
-            yield Tile(row, ids, low, high, last=number == len(tiles))
+            if row.status and number == 0:
+                status = Status(row.status)
+                tally.unscored[status] = tally.unscored.get(status, 0) + 1
+            yield tile
+
+
+def bases_tiles(row: Row, bases: np.ndarray, tiling: Tiling, tokens: Tokens) -> Iterator[Tile]:
+    """The tiles of one row, whose bases (L,) uint8 run as they are read.
+
+    A row that has a status, or gets one as it has no valid token, is one empty tile.
+    """
+    tiles = tiling.tiles(len(bases))
+    owned = tiling.owned(tiles)
+    if not row.status and not _any_valid(bases, tiles, owned, tokens):
+        row.status = Status.NO_VALID_KMER
+    if row.status:
+        yield Tile(row, np.empty(0, dtype=np.int16), 0, 0, last=True)
+        return
+    before = None
+    for number, ((start, end), (low, high)) in enumerate(zip(tiles, owned, strict=True), 1):
+        ids = tokens.encode(bases[start:end])
+        if not tokens.aligned:  # windows of text do not overlap: each has its own tokens
+            low, high = 0, len(ids)
+        fresh, before = fresh_bases(start, end, before), (start, end)
+        yield Tile(row, ids, low, high, last=number == len(tiles), fresh=fresh)
 
 
 def _oriented_bases(region: Region, genome: Genome, on_error: str) -> tuple[np.ndarray, Status]:

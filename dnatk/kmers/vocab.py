@@ -32,7 +32,12 @@ def check_k(k: int) -> int:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens of k-mer length ``k`` (1..8) and arithmetic on their ids."""
+    """The tokens of k-mer length ``k`` (1..8) and arithmetic on their ids.
+
+    >>> vocabulary = dnatk.Vocabulary(6)
+    >>> len(vocabulary), vocabulary.tokens[4:7]
+    (4101, ['[MASK]', 'AAAAAA', 'AAAAAT'])
+    """
 
     k: int
 
@@ -40,7 +45,7 @@ class Vocabulary:
         check_k(self.k)
 
     def __len__(self) -> int:
-        return FIRST_KMER + 4**self.k
+        return FIRST_KMER + (1 << 2 * self.k)
 
     @property
     def dtype(self) -> np.dtype:
@@ -68,7 +73,8 @@ class Vocabulary:
 
     def reverse_complement(self, ids: np.ndarray) -> np.ndarray:
         """Ids (L,) of the other strand, read 5'->3': tokens complemented, order turned round."""
-        return self.reverse_complement_ids[ids][::-1]
+        turned: np.ndarray = self.reverse_complement_ids[ids][::-1]
+        return turned
 
     def check_tokens(self, tokens: list[str], path: str) -> None:
         """Raise :class:`ModelError` unless ``tokens`` (a vocab.txt) is this vocabulary.

@@ -6,14 +6,16 @@ column label, labels or target. Every other BED, whatever columns it has, lists 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from dnatk.errors import InputError
+from dnatk.errors import InputError, did_you_mean
 from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome, open_text
+from dnatk.genome.locate import resolve_genome
 from dnatk.genome.regions import Region
 from dnatk.labelled.dataset import LabelSpace
 from dnatk.labelled.negatives import shuffle_dinucleotides, spread, unlike_places
@@ -35,7 +37,7 @@ def rows_of_bed(
         raise InputError("is BED, which has no bases", path=path, hint="name its genome: --genome")
     columns, names = _label_columns(path, options, space)
     given = list(read_bed(path))
-    with Genome(options.genome) as genome:
+    with Genome(resolve_genome(options.genome, os.environ)) as genome:
         for region in given:
             genome.check(region)
         regions = [fitted(region, options, genome) for region in given]
@@ -109,7 +111,8 @@ def _label_columns(
             raise InputError(
                 f"no column '{name}' among: {shown}",
                 path=path,
-                hint="name a column by its header or its number, counted from 1",
+                hint=did_you_mean(name, header)
+                or "name a column by its header or its number, counted from 1",
             )
     return columns, tuple(wanted)
 

@@ -119,5 +119,5 @@ class LabelledSet:
         if self.space.kind == "regression":
             return np.zeros(self.space.n_outputs, dtype=np.int64)
         if self.space.kind == "multilabel":
-            return self.targets.sum(axis=0).astype(np.int64)
+            return np.asarray(self.targets.sum(axis=0), dtype=np.int64)
         return np.bincount(self.flat_targets(), minlength=self.space.n_outputs)

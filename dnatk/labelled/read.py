@@ -22,7 +22,7 @@ __all__ = ["ReadOptions", "content_kind", "crop", "read_labelled"]
 
 def read_labelled(
     path: str | Path,
-    options: ReadOptions,
+    options: ReadOptions | None = None,
     space: LabelSpace | None = None,
     *,
     avoid: Iterable[Region] = (),
@@ -32,14 +32,19 @@ def read_labelled(
     Args:
         path: CSV, TSV, FASTA or BED (told by content), plain or gzip; a file, for it is read more
             than once.
-        options: see :class:`ReadOptions`.
+        options: see :class:`ReadOptions`; None: find out.
         space: what the labels must fit (evaluation, or a second file); None: found in the file.
         avoid: places that sampled negatives keep clear of, beside the file's own positives: the
             regions of the other splits.
 
     Raises:
         InputError: whatever is wrong with the file, in one line with its place.
+
+    >>> data = dnatk.read_labelled("train.csv")
+    >>> len(data), data.space.kind, data.class_counts().tolist()
+    (80, 'binary', [40, 40])
     """
+    options = options or ReadOptions()
     if not Path(path).is_file() and (str(path) == "-" or Path(path).exists()):
         raise InputError("labelled data must be a file", path=path, hint="no pipe, no directory")
     if space is not None:

@@ -88,7 +88,12 @@ class Rows:
     regions: list[Region] | None = None
 
     def add(
-        self, sequence: np.ndarray, cells: tuple[str, ...], name: str, line: int, region=None
+        self,
+        sequence: np.ndarray,
+        cells: tuple[str, ...],
+        name: str,
+        line: int,
+        region: Region | None = None,
     ) -> None:
         """One more example, at the end."""
         self.sequences.append(sequence)

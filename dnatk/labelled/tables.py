@@ -8,13 +8,15 @@ half-open, as in BED); where there is no sequence column, its bases are read fro
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dnatk.errors import InputError
+from dnatk.errors import InputError, did_you_mean
 from dnatk.genome.fasta import Genome, open_text
+from dnatk.genome.locate import resolve_genome
 from dnatk.genome.regions import Region
 from dnatk.labelled.dataset import LabelSpace
 from dnatk.labelled.places import fitted, read_bases
@@ -57,8 +59,12 @@ class Table:
         if found is None:
             shown = ", ".join(self.columns[:12]) + (", ..." if len(self.columns) > 12 else "")
             wanted = " or ".join(f"'{name}'" for name in names)
+            close = did_you_mean(names[0], self.columns)
             raise InputError(
-                f"no column {wanted} among: {shown}", path=self.path, line=self.line, hint=hint
+                f"no column {wanted} among: {shown}",
+                path=self.path,
+                line=self.line,
+                hint=f"{close} {hint}" if close else hint,
             )
         return found
 
@@ -150,7 +156,9 @@ def rows_of_table(path: str | Path, options: ReadOptions, space: LabelSpace | No
             hint += ", or have the bases read from --genome"
         table.need(*wanted, hint=hint)
     rows = Rows(str(path), tuple(table.columns[column] for column in labels))
-    genome = Genome(options.genome) if sequence is None else None
+    genome = None
+    if sequence is None:
+        genome = Genome(resolve_genome(options.genome, os.environ))
     try:
         for number, (line, fields) in enumerate(table.records, start=1):
             region = None

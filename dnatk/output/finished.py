@@ -55,9 +55,8 @@ def merged_h5(
         parts = [store.directory / "merged.empty"]
         empty(parts[0])
     try:
-        attributes = {"command": store.run["command"]}
         rows = merge_rows(
-            [Piece(part) for part in parts], merged, contigs=contigs, attributes=attributes
+            [Piece(part) for part in parts], merged, contigs=contigs, attributes=store.asked
         )
     except BaseException:
         merged.unlink(missing_ok=True)

@@ -12,7 +12,8 @@ Files of predictions have the same /region and /contig (:mod:`dnatk.output.predi
         row i has tokens offset[i] .. offset[i+1]
 
 Attributes of the root: format, format_version, complete, dnatk_version, command, model,
-model_sha256, k, kmer_stride, window, stride, pool, layer, rc, precision.
+model_sha256, k, kmer_stride, window, stride, pool, layer, rc, precision; config, where the command
+line wrote it (all options, as TOML).
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
 from dnatk.errors import InputError
 from dnatk.genome.regions import Region
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = "dnatk-embedding"
 FORMAT_VERSION = 1
@@ -55,7 +60,7 @@ class Status(IntEnum):
 class Column:
     """A dataset of rows that grows by whole chunks (misaligned appends cost four times as much)."""
 
-    def __init__(self, file: h5py.File, name: str, dtype, width: int | None = None) -> None:
+    def __init__(self, file: h5py.File, name: str, dtype: Any, width: int | None = None) -> None:
         row_bytes = np.dtype(dtype).itemsize * (width or 1) if dtype != TEXT else 16
         self._rows = max(1, min(_CHUNK_BYTES // row_bytes, 1 << 12))
         tail = () if width is None else (width,)
@@ -167,7 +172,7 @@ class RowFile:
         self._regions = RegionColumns(self._file, contigs, lengths)
         self._columns: list[Column] = []
 
-    def _column(self, name: str, dtype, width: int | None = None) -> Column:
+    def _column(self, name: str, dtype: Any, width: int | None = None) -> Column:
         """A new column, written out when the file is finished."""
         self._columns.append(Column(self._file, name, dtype, width))
         return self._columns[-1]
@@ -227,12 +232,12 @@ class EmbeddingWriter(RowFile):
         """Append rows: vectors (N, D), or with ``tokens_N`` (N,) their tokens (sum, D)."""
         self._regions.append(regions, status_N)
         self._vectors.append(vectors.astype(self._dtype, copy=False))
-        if self._offset is not None:
+        if self._offset is not None and tokens_N is not None:
             self._offset.append(self._end + np.cumsum(tokens_N))
             self._end += int(np.sum(tokens_N))
 
 
-def read_embeddings(path: str | Path):
+def read_embeddings(path: str | Path) -> tuple[pd.DataFrame, np.ndarray]:
     """Read an embedding file.
 
     Returns:
@@ -243,6 +248,13 @@ def read_embeddings(path: str | Path):
 
     Raises:
         InputError: no embedding file of dnatk, or one that was not finished.
+
+    >>> summary = dnatk.embed("genome.fa", "genome.h5", model="dnatk-small")
+    >>> regions, vectors = dnatk.read_embeddings("genome.h5")
+    >>> list(regions.columns), len(regions) == len(vectors)
+    (['contig', 'start', 'end', 'strand', 'name', 'status'], True)
+    >>> regions.attrs["model"]
+    'dnatk-small'
     """
     with open_complete(path, FORMAT, "an embedding file") as file:
         regions = region_frame(file)
@@ -272,7 +284,7 @@ def open_complete(path: str | Path, file_format: str, what: str) -> Iterator[h5p
         yield file
 
 
-def region_frame(file: h5py.File):
+def region_frame(file: h5py.File) -> pd.DataFrame:
     """/region as a pandas frame, and the root's attributes in its ``attrs``."""
     import pandas as pd
 

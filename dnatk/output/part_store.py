@@ -29,7 +29,7 @@ from dnatk.output.files import reason, size_and_sha256, sync
 log = logging.getLogger(__name__)
 
 # What a run may be begun and resumed with differently: names, not contents.
-NAMES = ("command", "model", "task")
+NAMES = ("command", "config", "model", "task")
 _RUN = "run.json"
 _FILE = re.compile(r"run\.json(\.new)?|parts-\d+\.jsonl|\d{6,}\.\w+|merged(\.\w+)*")
 
@@ -95,6 +95,12 @@ class PartStore:
             if not isinstance(error, OSError):
                 raise
             raise OutputError(f"cannot be written: {reason(error)}", path=self.directory) from error
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """How the run was asked for when it was begun: command, and config where there is one."""
+        config = self.run.get("config")
+        return {"command": self.run["command"]} | ({"config": config} if config else {})
 
     def path(self, number: int, suffix: str) -> Path:
         """Where a part's file lies."""

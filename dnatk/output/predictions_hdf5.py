@@ -17,11 +17,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dnatk.output.hdf5 import TEXT, RowFile, Status, open_complete, region_frame
 from dnatk.output.table import NA, Labels, Prediction
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = "dnatk-prediction"
 FORMAT_VERSION = 1
@@ -77,14 +81,14 @@ class PredictionWriter(RowFile):
                 output_NC[i] = prediction.probability
         self._output.append(output_NC)
         if self._vectors is not None:
-            vector_ND = np.full((len(predictions), self._width), np.nan, dtype=self._dtype)
+            vector_ND = np.full((len(predictions), self._width or 0), np.nan, dtype=self._dtype)
             for i, prediction in enumerate(predictions):
                 if scored[i]:
                     vector_ND[i] = prediction.vector
             self._vectors.append(vector_ND)
 
 
-def read_predictions(path: str | Path):
+def read_predictions(path: str | Path) -> tuple[pd.DataFrame, np.ndarray | None]:
     """Read a file of predictions.
 
     Returns:

@@ -15,14 +15,14 @@ from dnatk.output.files import check_output, written_whole
 from dnatk.output.merge import Piece, merge_rows
 
 # Attributes that may differ: what was typed, and which shard it is.
-_OWN = ("command", "shard")
+_OWN = ("command", "config", "shard")
 
 
 def merge_files(paths: Sequence[str | Path], output: str | Path, *, force: bool = False) -> int:
     """Merge row files into one; the number of its rows.
 
     All shards of a run, in any order, give the file of the whole run. Others are concatenated in
-    the order given. The result has the first file's ``command``.
+    the order given. The result has the first file's ``command`` and ``config``.
 
     Raises:
         InputError: a file is none of dnatk's or unlike the first, or a shard is missing or

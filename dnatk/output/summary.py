@@ -11,7 +11,7 @@ import numpy as np
 from dnatk.output import layout
 from dnatk.output.hdf5 import Status
 
-_ALREADY = ("format", "format_version", "complete", "kind", "command")
+_ALREADY = ("format", "format_version", "complete", "kind", "command", "config")
 
 
 def summary(path: str | Path) -> dict[str, object]:

@@ -37,8 +37,11 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 class Labels(Protocol):
     """What is needed of :class:`dnatk.labelled.dataset.LabelSpace`."""
 
-    kind: str
-    classes: tuple[str, ...]
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 from dnatk.errors import ModelError
 from dnatk.model.loading import read_model
 from dnatk.output.files import check_directory
+from dnatk.tasks.places import TASK_FILE
 from dnatk.tasks.scorer import load_scorer
-from dnatk.tasks.task import TASK_FILE, TRUNK_DIRECTORY, Task
+from dnatk.tasks.task import TRUNK_DIRECTORY, Task
 
 # What a model directory needs; checkpoints and logs stay where they are.
 _MODEL_FILES = (

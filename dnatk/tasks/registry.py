@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
-from dnatk.errors import ModelError
+from dnatk.errors import ModelError, did_you_mean
 from dnatk.model.checked import shown
-from dnatk.tasks.task import TASK_FILE, Task
-
-BUNDLED = Path(__file__).parent / "bundled"
-
-
-def user_tasks(environ: Mapping[str, str] = os.environ) -> Path:
-    """$XDG_DATA_HOME/dnatk/tasks, else ~/.local/share/dnatk/tasks."""
-    home = Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return home / "dnatk" / "tasks"
-
-
-def known_tasks() -> dict[str, Path]:
-    """name -> directory of every task that can be named; a user's goes before a bundled one."""
-    found = {}
-    for root in (user_tasks(), BUNDLED):
-        for path in sorted(root.glob(f"*/{TASK_FILE}")):
-            found.setdefault(path.parent.name, path.parent)
-    return found
+from dnatk.tasks.places import TASK_FILE, known_tasks
+from dnatk.tasks.task import Task
 
 
 def find_task(name: str | Path) -> Task:
@@ -34,6 +16,10 @@ def find_task(name: str | Path) -> Task:
 
     Raises:
         ModelError: neither; the names there are.
+
+    >>> task = dnatk.find_task("promoter")
+    >>> task.kind, task.length, task.class_names
+    ('binary', 300, ('other', 'promoter'))
     """
     known = known_tasks()
     directory = Path(name)
@@ -41,7 +27,5 @@ def find_task(name: str | Path) -> Task:
         return Task.read(known[str(name)])
     if os.path.isdir(directory):  # of a name that cannot be one, pathlib raises
         return Task.read(directory)
-    close = difflib.get_close_matches(str(name), known, n=1)
-    listed = ", ".join(sorted(known)) or "none is installed"
-    hint = f"did you mean '{close[0]}'?" if close else f"give a directory, or one of: {listed}"
-    raise ModelError(f"no task {shown(str(name))}", hint=hint)
+    listed = f"give a directory, or one of: {', '.join(sorted(known)) or 'none is installed'}"
+    raise ModelError(f"no task {shown(str(name))}", hint=did_you_mean(str(name), known) or listed)

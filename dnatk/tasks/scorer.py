@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +24,9 @@ from dnatk.model.encoder import Encoder
 from dnatk.model.heads import Head, HeadConfig
 from dnatk.model.loading import read_model, read_weights
 from dnatk.model.placement import resolve_device, resolve_precision
-from dnatk.tasks.task import HEAD_FILE, TASK_FILE, Task
+from dnatk.tasks.places import TASK_FILE
+from dnatk.tasks.registry import find_task
+from dnatk.tasks.task import HEAD_FILE, Task
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILE = "adapter_model.safetensors"
@@ -61,6 +65,10 @@ def load_scorer(
     Raises:
         ModelError: the trunk is missing or another one, a file is damaged, or the trunk brings
             its own code and that is not trusted.
+
+    >>> scorer = dnatk.load_scorer(dnatk.find_task("promoter"), device="cpu")
+    >>> dnatk.predict_sequences(["ACGTTGCA" * 40], task=scorer).label.tolist()
+    ['other']
     """
     if task.trunk.remote_code and not trust_remote_code:
         raise ModelError(
@@ -78,7 +86,7 @@ def load_scorer(
             _merge(weights, task)
         encoder = Encoder(info.config, weights).to(device=place, dtype=dtype)
         hidden = info.config.hidden
-        tokens = KmerTokens(info.k, task.trunk.kmer_stride)
+        tokens: Tokens = KmerTokens(info.k, task.trunk.kmer_stride)
     else:
         encoder, tokens = _load_foreign(task)
         encoder, hidden = encoder.to(device=place, dtype=dtype).eval(), encoder.hidden
@@ -89,6 +97,24 @@ def load_scorer(
         )
     head = _head(task)
     return Scorer(task, encoder, tokens, head.to(place).eval())
+
+
+def as_scorer(
+    task: str | Path | Task | Scorer,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    trust_remote_code: bool = False,
+) -> Scorer:
+    """A scorer as it is; else that of a task, or of a task's name or directory."""
+    if isinstance(task, Scorer):
+        return task
+    return load_scorer(
+        task if isinstance(task, Task) else find_task(task),
+        device=device,
+        precision=precision,
+        trust_remote_code=trust_remote_code,
+    )
 
 
 def _head(task: Task) -> Head:
@@ -109,7 +135,8 @@ def _merge(weights: dict[str, torch.Tensor], task: Task) -> None:
         rank, scale = config["r"], config["lora_alpha"] / config["r"]
     except KeyError as error:
         raise ModelError(f"has no {error.args[0]}", path=config_path) from None
-    end, shapes, targets = ".lora_A.weight", {}, {}
+    end, targets = ".lora_A.weight", dict[str, tuple[str, str]]()
+    shapes: dict[str, tuple[int, ...]] = {}
     for stem in [name.removesuffix(end) for name in adapter if name.endswith(end)]:
         target = f"{stem.removeprefix('base_model.model.')}.weight"
         if target not in weights or weights[target].ndim != 2:
@@ -126,7 +153,7 @@ def _merge(weights: dict[str, torch.Tensor], task: Task) -> None:
         weights[target] = weights[target].float() + scale * (b_OR @ a_RD)
 
 
-def _load_foreign(task: Task):
+def _load_foreign(task: Task) -> tuple[Any, Tokens]:
     from dnatk.model.foreign import load_foreign, state_sha256
 
     trunk, tokens, _ = load_foreign(

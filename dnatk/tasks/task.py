@@ -6,6 +6,7 @@
     config.json, model.safetensors, vocab.txt, ...   the whole trunk, a model directory (full)
     trunk/               the trunk, where ``dnatk tasks export`` packed it in
     README.md, *.png     the card and its plots; metrics.jsonl the training log
+    report.html          all that is known of the training on one page
 
 task.json is written last: a directory without it is no task.
 """
@@ -16,6 +17,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,9 +40,9 @@ from dnatk.model.checked import (
     whole,
 )
 from dnatk.model.heads import HEAD_RULES, HeadConfig
-from dnatk.model.loading import shipped_models
+from dnatk.model.shipped import shipped_models
+from dnatk.tasks.places import TASK_FILE
 
-TASK_FILE = "task.json"
 HEAD_FILE = "head.safetensors"
 TRUNK_DIRECTORY = "trunk"
 FORMAT = "dnatk-task"
@@ -131,7 +133,7 @@ class Task:
     class_names: tuple[str, ...]
     method: str
     trunk: TrunkReference
-    head: dict
+    head: dict[str, Any]
     length: int
     fit: str = "tile"
     combine: str = "mean"
@@ -142,8 +144,8 @@ class Task:
     target_mean: tuple[float, ...] = ()
     target_scale: tuple[float, ...] = ()
     description: str = ""
-    metrics: dict = field(default_factory=dict)
-    details: dict = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def space(self) -> LabelSpace:
@@ -158,7 +160,7 @@ class Task:
     def outputs(self, logits_NC: np.ndarray) -> np.ndarray:
         """(N, C) calibrated probabilities, or values in the targets' own unit."""
         if self.kind == "regression":
-            return logits_NC * np.array(self.target_scale) + np.array(self.target_mean)
+            return np.asarray(logits_NC * np.array(self.target_scale) + np.array(self.target_mean))
         from dnatk.training.calibration import probabilities
 
         return probabilities(logits_NC, self.kind, self.temperature)

@@ -1,0 +1,70 @@
+"""Text on terminals of any width and encoding."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+
+import click
+
+# click makes help 50 columns wide at least, and its first column of options up to 30.
+_NARROW = 60
+
+
+class Formatter(click.HelpFormatter):
+    """click's, with a first column that leaves room beside it on a narrow terminal."""
+
+    def write_dl(self, rows, col_max: int = 30, col_spacing: int = 2) -> None:
+        if self.width < _NARROW:
+            col_max = min(col_max, self.width // 3)
+        super().write_dl(rows, col_max, col_spacing)
+
+
+class Context(click.Context):
+    """click's, with that formatter."""
+
+    formatter_class = Formatter
+
+
+def fit_terminal(command: click.Command) -> None:
+    """Let a command, and its own commands, write their help with :class:`Formatter`."""
+    command.context_class = Context
+    for part in getattr(command, "commands", {}).values():
+        fit_terminal(part)
+
+
+def help_width() -> int | None:
+    """Columns of help where they are fewer than click would take; else None."""
+    columns = shutil.get_terminal_size().columns
+    return max(columns - 2, 20) if columns < _NARROW else None
+
+
+def table_width() -> int | None:
+    """Columns of the terminal that stdout is; None where it is a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def accept_any_text() -> None:
+    """What the encoding of stdout cannot say is written as ?, and stops nothing."""
+    if getattr(sys.stdout, "errors", "") == "strict" and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def hanging(text: str, indent: int, width: int | None) -> str:
+    """``text`` in lines of ``width`` at most, broken between words and then indented."""
+    if width is None:
+        return text
+    lines = [
+        textwrap.fill(
+            line,
+            width,
+            subsequent_indent=" " * min(indent, width // 2),
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        if len(line) > width
+        else line
+        for line in text.splitlines()
+    ]
+    return "\n".join(lines)

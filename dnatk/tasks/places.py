@@ -1,0 +1,25 @@
+"""Where tasks lie, told without reading one: completion on the command line asks it at each key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+BUNDLED = Path(__file__).parent / "bundled"
+TASK_FILE = "task.json"
+
+
+def user_tasks(environ: Mapping[str, str] = os.environ) -> Path:
+    """$XDG_DATA_HOME/dnatk/tasks, else ~/.local/share/dnatk/tasks."""
+    home = Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return home / "dnatk" / "tasks"
+
+
+def known_tasks() -> dict[str, Path]:
+    """name -> directory of every task that can be named; a user's goes before a bundled one."""
+    found: dict[str, Path] = {}
+    for root in (user_tasks(), BUNDLED):
+        for path in sorted(root.glob(f"*/{TASK_FILE}")):
+            found.setdefault(path.parent.name, path.parent)
+    return found
