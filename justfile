@@ -25,8 +25,18 @@ lint:
 docs:
     .venv/bin/python docs/make_cli.py
     .venv/bin/python docs/make_tasks.py
+    .venv/bin/python docs/make_man.py
+    .venv/bin/python docs/make_span_figure.py
     .venv/bin/python examples/quality/table.py examples/quality/ledger.jsonl --into docs/quality.md
     .venv/bin/python examples/evidence/table.py examples/evidence/ledger.jsonl --figures docs/evidence/evidence.json --into docs/evidence.md
+
+# Checksums and the self-test's results, after a change of shipped weights or tasks
+reference:
+    .venv/bin/python examples/make_reference.py
+
+# The documentation as a site, in site/; a warning stops it
+site:
+    .venv/bin/mkdocs build --strict
 
 # The benchmarks behind docs/performance.md (on a quiet machine)
 bench:

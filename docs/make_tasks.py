@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dnatk.tasks.registry import BUNDLED
+from dnatk.tasks.places import BUNDLED
 from dnatk.tasks.task import TASK_FILE, Task
 
 TARGET = Path(__file__).with_name("tasks.md")

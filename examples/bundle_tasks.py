@@ -12,8 +12,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from dnatk.tasks.places import TASK_FILE
 from dnatk.tasks.scorer import load_scorer
-from dnatk.tasks.task import TASK_FILE, Task
+from dnatk.tasks.task import Task
 
 LIMIT = 25 * 2**20
 
@@ -29,7 +30,8 @@ def main() -> None:
         load_scorer(task, device="cpu", precision="fp32")
         directory = options.target / path.parent.name
         shutil.rmtree(directory, ignore_errors=True)
-        shutil.copytree(path.parent, directory)
+        # The report can be made again, and the package stays small.
+        shutil.copytree(path.parent, directory, ignore=shutil.ignore_patterns("report.html"))
         total += sum(file.stat().st_size for file in directory.iterdir())
         print(f"{directory}: {sum(f.stat().st_size for f in directory.iterdir()) / 2**20:.1f} MiB")
     print(f"{total / 2**20:.1f} MiB in all")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -82,11 +83,35 @@ def make_model(path: Path, k: int = 6, kmer_stride: int = 1, seed: int = 0, **si
     return path
 
 
+# What commands measure of themselves, at the end of their last line.
+_PACE = r"; [\d.]+ \w+ in [^;\n]+ \([\d.]+ \w+/s\)(?: by this process, of \d+)?$"
+
+
+def without_pace(text: str) -> str:
+    """Messages without bases, seconds and bases a second, which differ from run to run."""
+    return re.sub(_PACE, "", text, flags=re.MULTILINE)
+
+
 class Result:
     """What one run of the command line did."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
+
+
+# A developer's own settings, models and tasks reach no test.
+for variable in [each for each in os.environ if each.startswith("DNATK_")]:
+    if variable != "DNATK_TEST_DATA":
+        del os.environ[variable]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+        patch.setenv("XDG_DATA_HOME", str(home / "data"))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -260,12 +285,13 @@ def label_options(kind: str) -> list[str]:
 
 
 # Plots take longer than all the rest of a short training: one task has them.
-SAVE_PLOT = "dnatk.training.report.save_figure"
+SAVE_PLOT = "dnatk.training.report.drawn"
 PLOTTED = ("binary", "lora")
 
 
-def no_plot(*_, **__) -> None:
+def no_plot(*_, **__) -> str:
     """In the place of SAVE_PLOT."""
+    return '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
 def files(tables: Path, kind: str) -> list[object]:
@@ -294,7 +320,7 @@ def tables(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, tables, tiny_model):
     """``trained(kind, method)``: a task that dnatk finetune has trained for a few steps, once."""
-    from dnatk.training.plot import save_figure
+    from dnatk.training.report import drawn
 
     made: dict[tuple, Path] = {}
 
@@ -302,7 +328,7 @@ def trained(tmp_path_factory, tables, tiny_model):
         if (kind, method) not in made:
             out = tmp_path_factory.mktemp("trained") / f"{kind}-{method}"
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(SAVE_PLOT, save_figure if (kind, method) == PLOTTED else no_plot)
+                patch.setattr(SAVE_PLOT, drawn if (kind, method) == PLOTTED else no_plot)
                 code = cli("-q", "finetune", *files(tables, kind), "-o", out, "--model", tiny_model,
                            "--method", method, *label_options(kind), *QUICK)  # fmt: skip
             assert code == 0

@@ -379,3 +379,9 @@ def test_the_hint_names_the_twin_or_else_what_there_is():
 def test_any_name_has_a_hint(name, contigs):
     assert nearest(name, contigs) in {None, *contigs}
     assert unknown_contig_hint(name, contigs)
+
+
+def test_vcf_is_refused_though_its_ids_may_be_numbers(tmp_path):
+    text = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\nchr1\t10\t1234\tC\tG\n"
+    with pytest.raises(InputError, match=r"regions\.bed:1: is VCF, not BED"):
+        regions(tmp_path, text)

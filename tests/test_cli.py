@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import random_bases, write_fasta
+from conftest import random_bases, without_pace, write_fasta
 
 import dnatk
 from dnatk.cli import COMMANDS
@@ -124,7 +124,7 @@ def test_embed_says_where_it_writes(run, genome, tiny_model, tmp_path):
     result = run("embed", fasta, "--model", tiny_model)
     assert result.code == 0
     assert result.out == "", "stdout belongs to results"
-    assert result.err.splitlines() == [
+    assert without_pace(result.err).splitlines() == [
         f"writing {fasta}.embeddings.h5",
         f"{fasta}.embeddings.h5: 16 rows, 1 window(s) without a valid k-mer skipped",
     ]
@@ -139,7 +139,7 @@ def test_na_rows_are_counted(run, genome, tiny_model, tmp_path):
         "embed", genome, "--bed", tmp_path / "r.bed", "-o", tmp_path / "o.h5",
         "--model", tiny_model, "--on-error", "na",
     )  # fmt: skip
-    assert result.err == (
+    assert without_pace(result.err) == (
         f"{tmp_path}/o.h5: 3 rows, 1 NaN (unknown contig), 1 NaN (out of bounds)\n"
     )
 
@@ -160,12 +160,12 @@ def test_pretrain_then_embed(run, tmp_path):
         "--batch-tokens", "512", "--window", "69", "--device", "cpu",
     )  # fmt: skip
     assert (result.code, result.out) == (0, "")
-    assert result.err == f"model in {tmp_path}/m\n", "the Trainer is silent"
+    assert without_pace(result.err) == f"model in {tmp_path}/m: 3 steps\n", "the Trainer is silent"
     again = run(
         "pretrain", fasta, "-o", tmp_path / "n", "--init", tmp_path / "m", "--max-steps", "1",
         "--batch-tokens", "512", "--window", "69", "--device", "cpu",
     )  # fmt: skip
-    assert again.err == f"model in {tmp_path}/n\n"
+    assert without_pace(again.err) == f"model in {tmp_path}/n: 1 steps\n"
     assert run("embed", fasta, "-o", tmp_path / "o.h5", "--model", tmp_path / "m").code == 0
 
 

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from dnatk.errors import ModelError
 from dnatk.genome.regions import Region
 from dnatk.inference.batches import Row, Tile
-from dnatk.inference.engine import BATCH_TOKENS, Engine, _out_of_memory
+from dnatk.inference.engine import BATCH_TOKENS, Engine
 from dnatk.inference.pooled import Pooled
 from dnatk.inference.scored import Scored
 from dnatk.kmers import KmerTokens
 from dnatk.model.encoder import Encoder, EncoderConfig
+from dnatk.model.memory import is_out_of_memory
 from dnatk.tasks.registry import find_task
 from dnatk.tasks.scorer import load_scorer
 
@@ -243,7 +244,7 @@ def test_what_torch_says_on_a_cpu_is_known(readout_of, caplog):
     with pytest.raises(RuntimeError) as told:
         torch.empty(1 << 50)
     assert not isinstance(told.value, torch.OutOfMemoryError)
-    assert _out_of_memory(told.value), str(told.value)
+    assert is_out_of_memory(told.value), str(told.value)
     wanted, _ = results(readout_of, "mean", batch_tokens=2000)
     got, small = results(readout_of, "mean", batch_tokens=2000, room=300, error=None)
     assert_alike(got, wanted)

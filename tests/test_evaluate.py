@@ -9,7 +9,16 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import CLASSES, SAVE_PLOT, files, label_options, no_plot, write_fasta, write_labelled
+from conftest import (
+    CLASSES,
+    SAVE_PLOT,
+    files,
+    label_options,
+    no_plot,
+    without_pace,
+    write_fasta,
+    write_labelled,
+)
 from sklearn import metrics
 
 import dnatk
@@ -211,7 +220,7 @@ def test_the_table_is_on_stdout_and_the_rest_on_stderr(trained, run, tables):
     assert [line.split()[0] for line in lines[1:]] == [
         "accuracy", "f1", "mcc", "auroc", "auprc", "brier", "ece", "nll",
     ]  # fmt: skip
-    assert result.err == "30 examples, 95 % bootstrap intervals\n"
+    assert without_pace(result.err) == "30 examples, 95 % bootstrap intervals\n"
     assert run("-q", "evaluate", trained(), tables / "binary.test.csv", *EXACT).err == ""
 
 

@@ -19,6 +19,7 @@ from conftest import (
     label_options,
     labelled_rows,
     no_plot,
+    without_pace,
     write_fasta,
     write_labelled,
 )
@@ -112,7 +113,7 @@ def test_a_task_directory_holds_what_it_needs(method, trained, tiny_model):
                  "tokenizer_config.json", "dnatk.json"},
         "probe": set(),
     }  # fmt: skip
-    always = {"task.json", "head.safetensors", "README.md"}
+    always = {"task.json", "head.safetensors", "README.md", "config.toml", "report.html"}
     plots = {path for path in found if path.endswith(".png")}
     log = set() if method == "probe" else {"metrics.jsonl"}
     assert found - plots == always | own[method] | log
@@ -163,7 +164,8 @@ def test_stderr_shows_the_check_and_the_metrics(finetune, tables):
     lines = result.err.splitlines()
     assert lines[0].split()[:2] == ["split", "n"]
     assert [line.split()[0] for line in lines[1:4]] == ["train", "dev", "test"]
-    assert any(line.startswith("task in ") and line.endswith("; on test:") for line in lines)
+    assert "on test:" in lines
+    assert re.fullmatch(r"task in .*: 60 training sequences", without_pace(lines[-1]))
     assert re.search(r"^mcc +\d\.\d{4}  ", result.err, re.MULTILINE)
 
 
@@ -707,3 +709,17 @@ def test_labels_of_single_bases_have_no_probe_to_start_from(finetune, tables):
     data = (*files(tables, "per-base"), *label_options("per-base"))
     result = finetune(*data, "--head-start", "probe", method="lora", code=1)
     assert "no probe to start from (--head-start random)" in error_of(result)
+
+
+def test_memory_that_does_not_suffice_is_told_with_what_helps(
+    run, tables, tiny_model, tmp_path, monkeypatch
+):
+    def train(self, *_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("dnatk.training.fitting.TaskTrainer.train", train)
+    task = tmp_path / "task"
+    done = run("finetune", *files(tables, "binary"), "-o", task, "--model", tiny_model, *QUICK)
+    assert done.code == 1
+    assert "error: cpu is out of memory (a smaller --batch-size, or --length)" in done.err
+    assert not task.exists()

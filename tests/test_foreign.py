@@ -170,7 +170,7 @@ def test_a_task_on_another_make_scores_as_transformers_does(
     wanted /= wanted.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(score_sequences(scorer, bases), wanted, atol=2e-4)
     fasta = write_fasta(tmp_path / "s.fa", {f"s{i}": s for i, s in enumerate(SEQUENCES)})
-    result = run("predict", fasta, "--task", directory, "--probabilities", *EXACT)
+    result = run("-q", "predict", fasta, "--task", directory, "--probabilities", *EXACT)
     assert result.code == 0, result.err
     assert result.err == ""
     rows = [line.split("\t") for line in result.out.splitlines() if line[0] != "#"]

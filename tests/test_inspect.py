@@ -116,7 +116,7 @@ def test_the_page_stands_alone(full):
 
 def test_every_figure_can_be_opened(full):
     names = FIGURES | {"tokens_tsne", "probe_labels", "norms", "loss"}
-    assert {p.name for p in full.iterdir()} == {"index.html", "inspect.json"} | {
+    assert {p.name for p in full.iterdir()} == {"config.toml", "index.html", "inspect.json"} | {
         f"{name}.{kind}" for name in names for kind in ("png", "svg")
     }
     for name in names:

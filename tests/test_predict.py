@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from Bio.Seq import reverse_complement
-from conftest import CLASSES, make_task, random_bases, write_fasta
+from conftest import CLASSES, make_task, random_bases, without_pace, write_fasta
 from safetensors.numpy import load_file, save_file
 
 import dnatk
@@ -340,7 +340,7 @@ def test_the_output_is_as_the_golden_file(
         monkeypatch.setattr(sys, "argv", ["dnatk", *map(str, args)])
         result = run(*args, *EXACT)
         assert result.code == 0, result.err
-        parts.append(f"== {case}\n{result.out}\n-- stderr\n{result.err}")
+        parts.append(f"== {case}\n{result.out}\n-- stderr\n{without_pace(result.err)}")
     text = re.sub(r"(sha256=)[0-9a-f]{64}", r"\1...", "".join(parts))
     text = text.replace(f"version={dnatk.__version__}", "version=0.0")
     golden = GOLDEN / f"predict_{source}.{format}.txt"
@@ -404,7 +404,8 @@ def test_hdf5_is_read_back(run, tmp_path, genome, task_of, genome_sequences):
         "--embeddings", "--probabilities", *EXACT,
     )  # fmt: skip
     assert result.code == 0, result.err
-    assert result.err.splitlines()[-1] == "stdout: 3 rows, 1 NA (unknown contig)"
+    last = result.err.splitlines()[-1]
+    assert without_pace(last) == "stdout: 3 rows, 1 NA (unknown contig)"
     frame, vectors = dnatk.read_predictions(out)
     rows = table(result.out)
     assert frame["name"].tolist() == ["first", "lost", "long"]
@@ -473,7 +474,7 @@ def test_on_a_file_stderr_says_what_became_of_the_rows(run, tmp_path, genome, ta
     assert (result.code, result.out) == (0, "")
     warning, summary = result.err.splitlines()
     assert warning.startswith(f"dnatk: {tmp_path}/r.bed:2: no contig 'chr9' in {genome}")
-    assert summary == f"{out}: 2 rows, 1 NA (unknown contig)"
+    assert without_pace(summary) == f"{out}: 2 rows, 1 NA (unknown contig)"
     before = out.read_bytes()
     again = run(*args, *EXACT)
     assert (again.code, out.read_bytes()) == (1, before)
@@ -547,7 +548,7 @@ def test_na_rows_name_an_alias_of_the_contig(run, tmp_path, genome, task_of):
     warning, summary = result.err.splitlines()
     assert warning.startswith(f"dnatk: {tmp_path}/r.bed:1: no contig '1' in {genome}")
     assert "did you mean 'chr1'?" in warning
-    assert summary == "stdout: 2 rows, 2 NA (unknown contig)"
+    assert without_pace(summary) == "stdout: 2 rows, 2 NA (unknown contig)"
 
 
 def test_a_stranded_task_needs_a_strand_column(predict_on, task_of, tmp_path):

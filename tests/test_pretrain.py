@@ -55,8 +55,8 @@ def test_the_directory_is_an_ordinary_transformers_model(finished):
     names = {p.name for p in finished.iterdir()}
     assert names == {
         "checkpoint-15", "checkpoint-16", "config.json", "config.toml", "dnatk.json", "inputs.json",
-        "loss.png", "metrics.jsonl", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-        "vocab.txt",
+        "loss.png", "metrics.jsonl", "model.safetensors", "report.html", "tokenizer.json",
+        "tokenizer_config.json", "vocab.txt",
     }  # fmt: skip
     model = AutoModelForMaskedLM.from_pretrained(finished, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(finished)
@@ -75,7 +75,7 @@ def test_checkpoints_are_model_directories_too(finished):
 
 
 def test_config_and_facts_say_what_was_run(finished, config):
-    written = tomllib.loads((finished / "config.toml").read_text())
+    written = tomllib.loads((finished / "config.toml").read_text())["pretrain"]
     assert written["max_steps"] == 16
     assert written["window"] == 69
     facts = json.loads((finished / "dnatk.json").read_text())

@@ -12,7 +12,8 @@ import pytest
 from conftest import make_model, make_task, random_bases, write_fasta
 
 from dnatk.errors import ModelError
-from dnatk.tasks.registry import BUNDLED, find_task, known_tasks, user_tasks
+from dnatk.tasks.places import BUNDLED, known_tasks, user_tasks
+from dnatk.tasks.registry import find_task
 
 EXACT = ("--device", "cpu", "--precision", "fp32")
 
@@ -20,7 +21,7 @@ EXACT = ("--device", "cpu", "--precision", "fp32")
 @pytest.fixture(autouse=True)
 def home(clean_home, monkeypatch, tmp_path) -> Path:
     """The user's own tasks; none come with dnatk."""
-    monkeypatch.setattr("dnatk.tasks.registry.BUNDLED", tmp_path / "bundled")
+    monkeypatch.setattr("dnatk.tasks.places.BUNDLED", tmp_path / "bundled")
     return clean_home / "data/dnatk/tasks"
 
 
@@ -361,7 +362,7 @@ def test_the_digest_follows_all_that_decides(tiny_model, tmp_path):
 
 @pytest.mark.skipif(not list(BUNDLED.glob("*/task.json")), reason="no bundled task is installed")
 def test_bundled_tasks_are_small_and_whole(monkeypatch):
-    monkeypatch.setattr("dnatk.tasks.registry.BUNDLED", BUNDLED)
+    monkeypatch.setattr("dnatk.tasks.places.BUNDLED", BUNDLED)
     from dnatk.tasks.scorer import load_scorer
 
     size = sum(path.stat().st_size for path in BUNDLED.rglob("*") if path.is_file())

@@ -1,0 +1,53 @@
+"""What docs/howto shows and can be run here gives what the pages show."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+from pages import DOCS, ROOT, blocks, check_block
+
+HOWTO = DOCS / "howto"
+
+
+@pytest.mark.parametrize("page", ["offline.md", "pipelines.md"])
+def test_consoles_show_what_comes(page, run, tmp_path, monkeypatch, clean_home):
+    if page == "pipelines.md" and not shutil.which("bedtools"):
+        pytest.skip("there is no bedtools")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    consoles = blocks(HOWTO / page, "console")
+    assert consoles
+    for block in consoles:
+        check_block(block, run, tmp_path)
+
+
+def test_array_jobs_make_one_file(run, genome, tiny_model, tmp_path, monkeypatch):
+    """The command of the Slurm array with two jobs in the place of eight; then the merge."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "genome.fa").symlink_to(genome)
+    script = next(b for b in blocks(HOWTO / "clusters.md", "bash") if "--array" in b.text)
+    command = re.search(r"^dnatk (.+?)(?<!\\)\n", script.text, re.M | re.S)[1]
+    for job in "1", "2":
+        line = command.replace("\\\n", " ").replace("$SLURM_ARRAY_TASK_COUNT", "2")
+        words = line.replace("$SLURM_ARRAY_TASK_ID", job).split()
+        for _ in "once", "and again":
+            assert run("-q", *words, "--model", tiny_model).code == 0
+    merge = next(b for b in blocks(HOWTO / "clusters.md") if b.text.startswith("dnatk h5 merge"))
+    assert "dnatk h5 merge genome.[1-8].h5 -o genome.h5\n" in merge.text
+    assert run("h5", "merge", "genome.1.h5", "genome.2.h5", "-o", "genome.h5").code == 0
+    assert run("-q", "embed", "genome.fa", "-o", "one.h5", "--model", tiny_model).code == 0
+    parts, whole = (run("h5", "export", name).out for name in ("genome.h5", "one.h5"))
+    assert parts == whole
+
+
+def test_memory_messages_are_those_of_the_engine():
+    source = (ROOT / "dnatk/inference/engine.py").read_text()
+    source = re.sub(r'"\s*f?"', "", source)
+    shown = [block.text for block in blocks(HOWTO / "gpu-memory.md", "text")]
+    assert len(shown) == 2
+    for text in shown:
+        said = re.sub(r"^dnatk: (error: )?", "", text.strip())
+        parts = re.split(r"cuda|\d+| \((?=a smaller)|\)$", said)
+        assert all(part in source for part in parts if part), text
