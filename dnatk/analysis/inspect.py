@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,8 +33,8 @@ from dnatk.analysis.token_maps import (
     token_numbers,
     tsne_map,
 )
-from dnatk.errors import InputError, OutputError
-from dnatk.output.files import check_directory, reason
+from dnatk.errors import InputError
+from dnatk.output.files import check_directory, directory_written_whole
 from dnatk.progress import NullProgress, Progress
 from dnatk.settings import CONFIG_FILE
 
@@ -218,21 +216,13 @@ def _write(findings: Findings, target: Path, record: str, progress: Progress) ->
     from dnatk.analysis.inspect_page import page
     from dnatk.analysis.inspect_plots import draw_figures
 
-    staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    shutil.rmtree(staging, ignore_errors=True)
     try:
-        staging.mkdir(parents=True)
-        figures = draw_figures(findings, staging, progress)
-        text = json.dumps(findings.numbers, indent=1, sort_keys=True, allow_nan=False)
-        (staging / NUMBERS_FILE).write_text(text + "\n")
-        (staging / PAGE_FILE).write_text(page(findings.numbers, figures), encoding="utf-8")
-        if record:
-            (staging / CONFIG_FILE).write_text(record, "utf-8")
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(staging, target)
-    except OSError as error:
-        raise OutputError(f"cannot be written: {reason(error)}", path=target) from error
+        with directory_written_whole(target) as staging:
+            figures = draw_figures(findings, staging, progress)
+            text = json.dumps(findings.numbers, indent=1, sort_keys=True, allow_nan=False)
+            (staging / NUMBERS_FILE).write_text(text + "\n")
+            (staging / PAGE_FILE).write_text(page(findings.numbers, figures), encoding="utf-8")
+            if record:
+                (staging / CONFIG_FILE).write_text(record, "utf-8")
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
         progress.finish()

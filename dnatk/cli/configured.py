@@ -99,16 +99,15 @@ def presets(ctx: click.Context, given: str | None = None) -> dict[str, Preset]:
     Raises:
         InputError: a file cannot be read, or holds a key or value that is none.
     """
-    command, files = str(ctx.info_name), []
-    if given is not None:
-        files.append((_GIVEN, _given_settings(given, command)))
+    command = str(ctx.info_name)
+    file = None if given is None else _given_settings(given, command)
     user = user_settings()
     if user.values:
         check_keys(user, of_one_run=False)
     found = {}
     for param in ctx.command.params:
         key = key_of(param)
-        places = [(_GIVEN, file.find(command, key)) for _, file in files]
+        places = [] if file is None else [(_GIVEN, file.find(command, key))]
         if is_lasting(param):
             places.append((_ENVIRONMENT, _from_environment(command, key)))
             places.append((_USER, user.find(command, key)))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from dnatk.errors import ModelError, OutputError
 from dnatk.model.card import MODEL_FILES, PICKLES, ModelCard
 from dnatk.model.checksums import read_sums, write_sums, wrong_files
 from dnatk.model.places import CONFIG_FILE, existing_model
-from dnatk.output.files import check_directory, reason
+from dnatk.output.files import check_directory, directory_written_whole
 
 
 def export_model(model: str | Path, directory: str | Path, *, force: bool = False) -> Path:
@@ -39,22 +37,6 @@ def copy_files(source: Path, target: Path, patterns: tuple[str, ...]) -> None:
     for path in sorted({path for pattern in patterns for path in source.glob(pattern)}):
         if path.is_file():
             shutil.copyfile(path, target / path.name)
-
-
-@contextmanager
-def directory_written_whole(target: Path) -> Iterator[Path]:
-    """An empty directory that takes the place of ``target`` on success, else is removed."""
-    staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        staging.mkdir(parents=True)
-        yield staging
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(staging, target)
-    except OSError as error:
-        raise OutputError(f"cannot be written: {reason(error)}", path=target) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def changed_files(directory: Path) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +88,23 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise OutputError(f"cannot be written: {reason(error)}", path=path) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def directory_written_whole(target: Path) -> Iterator[Path]:
+    """An empty directory that takes the place of ``target`` on success, else is removed."""
+    staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+    try:
+        staging.mkdir(parents=True)
+        yield staging
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(staging, target)
+    except OSError as error:
+        raise OutputError(f"cannot be written: {reason(error)}", path=target) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def reason(error: OSError) -> str:
