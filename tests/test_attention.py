@@ -109,6 +109,22 @@ def test_gradients_are_those_of_sdpa(lengths, heads, seed):
         torch.testing.assert_close(mine.grad, wanted.grad, atol=1e-5, rtol=1e-4)
 
 
+def test_gradients_take_memory_by_the_token_whatever_the_number_of_sequences():
+    # The gradient of a slice is a tensor as long as all tokens, most of it zeros.
+    def allocated(sequences: int) -> float:
+        lengths = list(range(4, 4 + sequences))
+        q, k, v = (x.requires_grad_() for x in drawn(lengths, 1, 8, 0))
+        out = packed_attention(q, k, v, lengths, 0.3).sum()
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+            out.backward()
+        own = (event.self_cpu_memory_usage for event in profile.events())
+        scores = sum(length**2 for length in lengths)
+        return sum(size for size in own if size > 0) / (8 * sum(lengths) + scores)
+
+    assert allocated(64) < 1.5 * allocated(8)
+
+
 def test_dropout_is_only_where_it_is_asked_for():
     lengths = [20, 20, 7]
     q, k, v = drawn(lengths, 2, 8, 0)

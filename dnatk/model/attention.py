@@ -55,12 +55,15 @@ def packed_attention(
     if on_cpu and not torch.is_grad_enabled():
         return _packed_cpu(query_THE, key_THE, value_THE, lengths, scaling)
     attend = _attend_products if on_cpu else _attend_sdpa
+    shapes = [(n, length) for _, n, length in _slices(lengths, query_THE.shape[1] if on_cpu else 0)]
+    # Split, for the gradient of a slice is as long as all tokens: zeros, and the slice.
+    parts = zip(
+        *(x.split([n * length for n, length in shapes]) for x in (query_THE, key_THE, value_THE)),
+        strict=True,
+    )
     out = []
-    for rows, n, length in _slices(lengths, query_THE.shape[1] if on_cpu else 0):
-        q, k, v = (
-            x[rows].unflatten(0, (n, length)).transpose(1, 2)
-            for x in (query_THE, key_THE, value_THE)
-        )
+    for shape, part in zip(shapes, parts, strict=True):
+        q, k, v = (x.unflatten(0, shape).transpose(1, 2) for x in part)
         out.append(attend(q, k, v, scaling, dropout).transpose(1, 2).flatten(0, 1))
     return out[0] if len(out) == 1 else torch.cat(out)
 
