@@ -27,6 +27,14 @@ def equal_runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
         start += count * length
 
 
+def equal_parts(x: torch.Tensor, lengths: Sequence[int]) -> list[torch.Tensor]:
+    """(T, ..) as (S, L, ..) views, one for each run of equally long neighbours."""
+    runs = [(count, length) for _, count, length in equal_runs(lengths)]
+    # Split, for the gradient of a slice is as long as all tokens: zeros, and the slice.
+    parts = x.split([count * length for count, length in runs])
+    return [part.unflatten(0, run) for part, run in zip(parts, runs, strict=True)]
+
+
 def packed_attention(
     query_THE: torch.Tensor,
     key_THE: torch.Tensor,
@@ -56,7 +64,7 @@ def packed_attention(
         return _packed_cpu(query_THE, key_THE, value_THE, lengths, scaling)
     attend = _attend_products if on_cpu else _attend_sdpa
     shapes = [(n, length) for _, n, length in _slices(lengths, query_THE.shape[1] if on_cpu else 0)]
-    # Split, for the gradient of a slice is as long as all tokens: zeros, and the slice.
+    # Split, as in equal_parts.
     parts = zip(
         *(x.split([n * length for n, length in shapes]) for x in (query_THE, key_THE, value_THE)),
         strict=True,

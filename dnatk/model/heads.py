@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from dnatk.errors import ModelError
 from dnatk.kmers.vocab import MAX_K
-from dnatk.model.attention import equal_runs
+from dnatk.model.attention import equal_parts
 from dnatk.model.checked import FLAG, one_of, whole
 from dnatk.model.pooling import pool_tiles
 
@@ -135,10 +135,7 @@ class Head(nn.Module):
     ) -> torch.Tensor:
         """(S, tokens * channels): tokens side by side, 0 where a sequence has none that counts."""
         narrow_TE = F.gelu(self.narrow(hidden_TD)) * kept_T[:, None]
-        rows = [
-            narrow_TE[start : start + count * length].unflatten(0, (count, length)).flatten(1)
-            for start, count, length in equal_runs(lengths)
-        ]
+        rows = [part_SLE.flatten(1) for part_SLE in equal_parts(narrow_TE, lengths)]
         width = self.config.tokens * _CHANNELS
         return torch.cat([F.pad(row, (0, width - row.shape[1])) for row in rows])
 
@@ -166,10 +163,7 @@ class Head(nn.Module):
 
 def token_counts(kept_T: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
     """(S,) kept tokens of each sequence, at least 1."""
-    counts = [
-        kept_T[start : start + count * length].unflatten(0, (count, length)).sum(1)
-        for start, count, length in equal_runs(lengths)
-    ]
+    counts = [kept_SL.sum(1) for kept_SL in equal_parts(kept_T, lengths)]
     return torch.cat(counts).clamp(min=1)
 
 

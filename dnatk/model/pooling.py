@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from dnatk.model.attention import equal_runs
+from dnatk.model.attention import equal_parts
 from dnatk.model.placement import to_device
 
 POOLS = ("mean", "max", "cls", "none")
@@ -28,13 +28,11 @@ def pool_tiles(
     if hidden_TD.device.type != "cpu":
         return _pool_segments(hidden_TD, lengths, kept_T, pool)
     out = []
-    for start, count, length in equal_runs(lengths):
-        rows = slice(start, start + count * length)
-        hidden_SLD = hidden_TD[rows].unflatten(0, (count, length))
+    parts = (equal_parts(x, lengths) for x in (hidden_TD, kept_T))
+    for hidden_SLD, kept_SL in zip(*parts, strict=True):
         if pool == "cls":
             out.append(hidden_SLD[:, 0].float())
             continue
-        kept_SL = kept_T[rows].unflatten(0, (count, length))
         if pool == "mean":
             out.append(torch.bmm(kept_SL[:, None].float(), hidden_SLD.float())[:, 0])
         else:
