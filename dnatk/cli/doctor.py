@@ -79,21 +79,17 @@ def command(ctx, as_json, **options):
 def _settings(ctx, options):
     """(known variables, what is wrong with the settings); presets are put into ``options``."""
     from dnatk.cli.configured import presets
-    from dnatk.cli.keys import configured_commands, is_lasting, key_of
+    from dnatk.cli.keys import variables
     from dnatk.errors import DnatkError
 
-    known = {"DNATK_TEST_DATA"}
-    for name, command in configured_commands().items():
-        keys = [key_of(param).upper() for param in command.params if is_lasting(param)]
-        known |= {f"DNATK_{key}" for key in keys}
-        known |= {f"DNATK_{name.upper()}_{key}" for key in keys}
+    known = frozenset((*variables(), "DNATK_TEST_DATA"))
     try:
         for name, preset in presets(ctx).items():
             if ctx.get_parameter_source(name) is click.core.ParameterSource.DEFAULT:
                 options[name] = preset.value
     except DnatkError as error:
-        return frozenset(known), str(error)
-    return frozenset(known), ""
+        return known, str(error)
+    return known, ""
 
 
 def _show(finding):
