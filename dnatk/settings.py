@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dnatk.directories import user_directory
 from dnatk.errors import InputError, OutputError
 from dnatk.output.files import written_whole
 
@@ -54,8 +55,7 @@ class Settings:
 
 def settings_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Where the user's settings are."""
-    home = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return home / "dnatk" / CONFIG_FILE
+    return user_directory("config", environ) / "dnatk" / CONFIG_FILE
 
 
 def user_settings(path: Path | None = None) -> Settings:

@@ -16,7 +16,7 @@ import numpy as np
 from dnatk.diagnosis.selftest import REFERENCE, Embedder, predicted
 from dnatk.model.checksums import write_sums
 from dnatk.model.loading import read_model
-from dnatk.model.shipped import DEFAULT_MODEL, SHIPPED
+from dnatk.model.places import DEFAULT_MODEL, SHIPPED
 from dnatk.tasks.places import BUNDLED
 from dnatk.tasks.registry import find_task
 

@@ -40,7 +40,7 @@ from dnatk.model import cpus
 from dnatk.model.checksums import SUMS_FILE, summed_files, sums
 from dnatk.model.loading import read_model
 from dnatk.model.placement import default_threads, precision_reason
-from dnatk.model.shipped import DEFAULT_MODEL, SHIPPED
+from dnatk.model.places import DEFAULT_MODEL, SHIPPED
 from dnatk.tasks.places import BUNDLED
 from dnatk.tasks.registry import find_task
 

@@ -22,8 +22,7 @@ from dnatk.model.checksums import SUMS_FILE, write_sums
 from dnatk.model.copying import check_model, export_model
 from dnatk.model.hub import pull_model
 from dnatk.model.models import find_model
-from dnatk.model.places import known_models, model_directory, user_models
-from dnatk.model.shipped import DEFAULT_MODEL, SHIPPED
+from dnatk.model.places import DEFAULT_MODEL, SHIPPED, known_models, model_directory, user_models
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 EXACT = {"device": "cpu", "precision": "fp32"}

@@ -111,7 +111,7 @@ class Embedder:
         from dnatk.inference.engine import Engine
         from dnatk.inference.pooled import Pooled
         from dnatk.model.models import find_model
-        from dnatk.model.shipped import DEFAULT_MODEL
+        from dnatk.model.places import DEFAULT_MODEL
 
         found = find_model(DEFAULT_MODEL)
         encoder = found.load(device=device, precision=precision)

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from dnatk.directories import user_directory
 from dnatk.errors import InputError, OutputError
 from dnatk.genome.bgzip import Unpacked, find_blocks, read_table, table_fits, write_table
 from dnatk.genome.files import (
@@ -58,7 +59,7 @@ class Entry(NamedTuple):
 
 def cache_directory() -> Path:
     """Where dnatk keeps what it can make again: $XDG_CACHE_HOME/dnatk or ~/.cache/dnatk."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dnatk"
+    return user_directory("cache") / "dnatk"
 
 
 def _cached(path: Path, suffix: str) -> Path:

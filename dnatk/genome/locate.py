@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from dnatk.directories import user_directory
 from dnatk.errors import InputError, NoGenomeError
 
 VARIABLE = "DNATK_GENOME"
@@ -76,9 +77,9 @@ def installed_genomes(environ: Mapping[str, str]) -> dict[str, Path]:
 
 def _genomepy_directory(environ: Mapping[str, str]) -> Path:
     """Where genomepy keeps genomes: the one line of its YAML file that says so, or its default."""
-    home = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    path = user_directory("config", environ) / "genomepy" / "genomepy.yaml"
     try:
-        text = (home / "genomepy" / "genomepy.yaml").read_text("utf-8", "replace")
+        text = path.read_text("utf-8", "replace")
     except OSError:
         text = ""
     # genome_dir is what old versions wrote.

@@ -23,7 +23,7 @@ from dnatk.inference.run import Sharing, opened_store, run
 from dnatk.inference.tiles import Tally
 from dnatk.model.encoder import Encoder, resolve_layer
 from dnatk.model.models import Model, find_model
-from dnatk.model.shipped import DEFAULT_MODEL
+from dnatk.model.places import DEFAULT_MODEL
 from dnatk.output.files import check_output
 from dnatk.output.finished import finished_rows, merged_h5
 from dnatk.output.hdf5 import FORMAT, Status

@@ -26,7 +26,7 @@ from dnatk.inference.tiles import bases_tiles
 from dnatk.kmers.encode import as_bases
 from dnatk.model.encoder import resolve_layer
 from dnatk.model.models import find_model
-from dnatk.model.shipped import DEFAULT_MODEL
+from dnatk.model.places import DEFAULT_MODEL
 from dnatk.output.hdf5 import Status
 from dnatk.output.table import Labeller, Prediction, shown_classes
 from dnatk.progress import Progress

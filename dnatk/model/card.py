@@ -13,8 +13,7 @@ from typing import Any
 from dnatk.errors import ModelError, first_line
 from dnatk.model.checked import check, read_json, shown, whole
 from dnatk.model.checksums import SUMS_FILE
-from dnatk.model.places import CONFIG_FILE, FACTS_FILE, existing_model, user_models
-from dnatk.model.shipped import SHIPPED
+from dnatk.model.places import CONFIG_FILE, FACTS_FILE, SHIPPED, existing_model, user_models
 from dnatk.output.files import size_and_sha256
 
 PULLED_FILE = "pulled.json"  # repository and commit of a model that came from a hub

@@ -14,8 +14,7 @@ from dnatk.model.card import INDEX_FILE, MODEL_FILES, PULLED_FILE, ModelCard
 from dnatk.model.checked import read_json, shown
 from dnatk.model.checksums import write_sums
 from dnatk.model.copying import check_model, copy_files
-from dnatk.model.places import CONFIG_FILE, user_models
-from dnatk.model.shipped import shipped_models
+from dnatk.model.places import CONFIG_FILE, shipped_models, user_models
 from dnatk.output.files import check_directory, directory_written_whole
 
 _REPO = re.compile(r"(?:[\w-][\w.-]*/)?[\w-][\w.-]*", re.ASCII)

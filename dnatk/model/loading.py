@@ -28,8 +28,7 @@ from dnatk.model.checked import (
     whole,
 )
 from dnatk.model.encoder import Encoder, EncoderConfig
-from dnatk.model.places import FACTS_FILE, existing_model
-from dnatk.model.shipped import DEFAULT_MODEL
+from dnatk.model.places import DEFAULT_MODEL, FACTS_FILE, existing_model
 from dnatk.model.tokenizer_files import FORMAT_VERSION
 
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")

@@ -6,18 +6,24 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from dnatk.directories import user_directory
 from dnatk.errors import ModelError, did_you_mean
 from dnatk.model.checked import shown
-from dnatk.model.shipped import SHIPPED, shipped_models
 
+SHIPPED = Path(__file__).parent / "weights"
+DEFAULT_MODEL = "dnatk-small"
 CONFIG_FILE = "config.json"  # transformers'
 FACTS_FILE = "dnatk.json"  # what dnatk adds to it
 
 
+def shipped_models() -> list[str]:
+    """Names of the models in this installation."""
+    return sorted(p.parent.name for p in SHIPPED.glob(f"*/{CONFIG_FILE}"))
+
+
 def user_models(environ: Mapping[str, str] = os.environ) -> Path:
     """$XDG_DATA_HOME/dnatk/models, else ~/.local/share/dnatk/models."""
-    home = Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return home / "dnatk" / "models"
+    return user_directory("data", environ) / "dnatk" / "models"
 
 
 def known_models() -> dict[str, Path]:

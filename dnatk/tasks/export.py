@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from dnatk.errors import ModelError
+from dnatk.model.card import MODEL_FILES, PICKLES
+from dnatk.model.copying import copy_files
 from dnatk.model.loading import read_model
-from dnatk.output.files import check_directory
+from dnatk.output.files import check_directory, directory_written_whole
 from dnatk.tasks.places import TASK_FILE
 from dnatk.tasks.scorer import load_scorer
 from dnatk.tasks.task import TRUNK_DIRECTORY, Task
-
-# What a model directory needs; checkpoints and logs stay where they are.
-_MODEL_FILES = (
-    "config.json",
-    "dnatk.json",
-    "model.safetensors",
-    "pytorch_model.bin",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-)
 
 
 def export_task(task: Task, directory: str | Path, *, force: bool = False) -> Path:
@@ -41,19 +31,12 @@ def export_task(task: Task, directory: str | Path, *, force: bool = False) -> Pa
     if not task.trunk.remote_code:
         load_scorer(task, device="cpu", precision="fp32")  # a broken task is not worth copying
     target = check_directory(directory, marker=TASK_FILE, force=force)
-    staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        shutil.copytree(task.directory, staging)
+    with directory_written_whole(target) as staging:
+        shutil.copytree(task.directory, staging, dirs_exist_ok=True)
         if task.method != "full":
-            source = read_model(task.trunk_directory()).directory
             trunk = staging / TRUNK_DIRECTORY
             trunk.mkdir(exist_ok=True)
-            for name in _MODEL_FILES:
-                if (source / name).exists():
-                    shutil.copyfile(source / name, trunk / name)
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+            # Checkpoints and logs stay where they are.
+            source = read_model(task.trunk_directory()).directory
+            copy_files(source, trunk, (*MODEL_FILES, *PICKLES))
     return target

@@ -6,14 +6,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from dnatk.directories import user_directory
+
 BUNDLED = Path(__file__).parent / "bundled"
 TASK_FILE = "task.json"
 
 
 def user_tasks(environ: Mapping[str, str] = os.environ) -> Path:
     """$XDG_DATA_HOME/dnatk/tasks, else ~/.local/share/dnatk/tasks."""
-    home = Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return home / "dnatk" / "tasks"
+    return user_directory("data", environ) / "dnatk" / "tasks"
 
 
 def known_tasks() -> dict[str, Path]:

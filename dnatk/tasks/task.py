@@ -40,7 +40,7 @@ from dnatk.model.checked import (
     whole,
 )
 from dnatk.model.heads import HEAD_RULES, HeadConfig
-from dnatk.model.shipped import shipped_models
+from dnatk.model.places import shipped_models
 from dnatk.tasks.places import TASK_FILE
 
 HEAD_FILE = "head.safetensors"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dnatk.errors import InputError
 from dnatk.model.heads import HEAD_POOLS
-from dnatk.model.shipped import DEFAULT_MODEL
+from dnatk.model.places import DEFAULT_MODEL
 from dnatk.tasks.task import METHODS
 
 # Small trunks take larger steps than the 3e-5 and 1e-4 that 100M-parameter models are tuned with.

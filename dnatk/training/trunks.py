@@ -18,8 +18,7 @@ from dnatk.kmers import KmerTokens, Tokens, Vocabulary
 from dnatk.labelled.dataset import LabelledSet
 from dnatk.model.foreign import is_native, load_foreign, state_sha256
 from dnatk.model.loading import ModelInfo, read_model, read_weights
-from dnatk.model.places import model_directory
-from dnatk.model.shipped import shipped_models
+from dnatk.model.places import model_directory, shipped_models
 from dnatk.model.tokenizer_files import write_tokenizer
 from dnatk.output.files import make_readable
 from dnatk.tasks.scorer import ADAPTER_FILE
