@@ -36,7 +36,7 @@ from dnatk.diagnosis import (
     software,
 )
 from dnatk.diagnosis.report import anonymous, report
-from dnatk.model import cpus
+from dnatk.model import cpus, placement
 from dnatk.model.checksums import SUMS_FILE, summed_files, sums
 from dnatk.model.loading import read_model
 from dnatk.model.placement import default_threads, precision_reason
@@ -615,7 +615,10 @@ def test_the_reason_of_a_precision(monkeypatch):
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     for name, answer in (("amx_tile", False), ("avx512_bf16", True)):
         monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda answer=answer: answer)
+    monkeypatch.setattr(placement, "is_intel", lambda: False)
     assert precision_reason(cpu) == "bf16 is native here (avx512_bf16)"
+    monkeypatch.setattr(placement, "is_intel", lambda: True)
+    assert precision_reason(cpu).startswith("avx512_bf16 of Intel's CPUs is slower than fp32")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     assert precision_reason(cpu).startswith("this CPU has neither avx512_bf16 nor amx_tile")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))

@@ -17,7 +17,7 @@ from dnatk.kmers.vocab import CLS, SEP
 from dnatk.model.attention import packed_attention
 from dnatk.model.encoder import Encoder
 from dnatk.model.loading import load_encoder, read_model, read_weights
-from dnatk.model.placement import native_bf16, resolve_device, resolve_precision
+from dnatk.model.placement import bf16_units, resolve_device, resolve_precision
 
 
 def packed(sequences: list[str], k: int = 6, stride: int = 1):
@@ -227,7 +227,7 @@ def test_fp16_on_a_cpu_is_refused_with_the_reason():
 
 def test_auto_precision_follows_the_hardware():
     cpu = torch.device("cpu")
-    expected = torch.bfloat16 if native_bf16(cpu) else torch.float32
+    expected = torch.bfloat16 if bf16_units(cpu) else torch.float32
     assert resolve_precision("auto", cpu) == expected
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -10,9 +11,9 @@ import pytest
 import torch
 
 from dnatk.errors import ModelError
-from dnatk.model import placement
+from dnatk.model import cpus, placement
 from dnatk.model.placement import (
-    native_bf16,
+    bf16_units,
     packed_weight,
     prepare_cpu,
     quick_products,
@@ -175,26 +176,51 @@ def test_a_device_that_is_here(monkeypatch, device):
 def test_bf16_of_a_gpu_is_by_its_age(monkeypatch, capability, native):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     cuda = torch.device("cuda")
-    assert native_bf16(cuda) is native
+    assert bool(bf16_units(cuda)) is native
     assert resolve_precision("auto", cuda) == (torch.bfloat16 if native else torch.float32)
     assert resolve_precision("fp16", cuda) == torch.float16
 
 
-def test_bf16_of_a_cpu_is_by_its_instructions(monkeypatch):
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    for there in probes:
-        for name in probes:
-            answer = name == there
-            monkeypatch.setattr(torch.cpu, name, lambda answer=answer: answer, raising=False)
-        assert native_bf16(CPU)
-    for name in probes:
-        monkeypatch.setattr(torch.cpu, name, lambda: False)
-    assert not native_bf16(CPU)
-    assert resolve_precision("auto", CPU) == torch.float32
+@pytest.mark.parametrize(
+    ("there", "intel", "units"),
+    [
+        (["avx512_bf16"], False, "avx512_bf16"),
+        (["avx512_bf16"], True, ""),  # at half the rate of fp32
+        (["amx_tile"], True, "amx_tile"),
+        (["amx_tile", "avx512_bf16"], True, "amx_tile and avx512_bf16"),
+        ([], True, ""),
+        ([], False, ""),
+    ],
+)
+def test_bf16_of_a_cpu_is_by_its_instructions_and_its_make(monkeypatch, there, intel, units):
+    monkeypatch.setattr(placement, "is_intel", lambda: intel)
+    for name in ("avx512_bf16", "amx_tile"):
+        answer = name in there
+        probe = f"_is_{name}_supported"
+        monkeypatch.setattr(torch.cpu, probe, lambda answer=answer: answer, raising=False)
+    assert bf16_units(CPU) == units
+    assert resolve_precision("auto", CPU) == (torch.bfloat16 if units else torch.float32)
     assert resolve_precision("bf16", CPU) == torch.bfloat16, "who asks for it gets it"
-    for name in probes:  # another torch may not have them
-        monkeypatch.delattr(torch.cpu, name)
-    assert not native_bf16(CPU)
+
+
+def test_a_torch_that_does_not_tell_its_instructions(monkeypatch):
+    for name in ("avx512_bf16", "amx_tile"):
+        monkeypatch.delattr(torch.cpu, f"_is_{name}_supported", raising=False)
+    assert bf16_units(CPU) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "intel"),
+    [("vendor_id\t: GenuineIntel\n", True), ("vendor_id\t: AuthenticAMD\n", False)],
+)
+def test_whose_cpu_it_is(monkeypatch, tmp_path, text, intel):
+    path = tmp_path / "cpuinfo"
+    monkeypatch.setattr(cpus, "_CPUINFO", path)
+    path.write_text(text)
+    assert cpus.is_intel.__wrapped__() is intel
+    path.unlink()
+    monkeypatch.setattr(platform, "processor", lambda: "Intel64 Family 6, GenuineIntel")
+    assert cpus.is_intel.__wrapped__()
 
 
 def test_a_precision_that_is_none():

@@ -40,7 +40,7 @@ def precision_option(command: Callable) -> Callable:
         type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
         default="auto",
         show_default=True,
-        help="Arithmetic; auto is bf16 where the hardware computes it, else fp32.",
+        help="Arithmetic; auto is bf16 where the hardware is quicker at it, else fp32.",
     )(command)
 
 

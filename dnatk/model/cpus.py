@@ -1,13 +1,26 @@
-"""How many CPU cores this process may use: its affinity, and what its container is given."""
+"""Whose CPU it is, and how many of its cores this process may use."""
 
 from __future__ import annotations
 
 import math
 import os
+import platform
+from functools import cache
 from pathlib import Path
 
+_CPUINFO = Path("/proc/cpuinfo")
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
+
+
+@cache
+def is_intel() -> bool:
+    """Whether the CPU is one of Intel's, as far as the system tells."""
+    try:
+        told = _CPUINFO.read_text("utf-8", "replace")
+    except OSError:
+        told = platform.processor()
+    return "GenuineIntel" in told
 
 
 def affinity() -> int:

@@ -12,7 +12,7 @@ from functools import cache
 import torch
 
 from dnatk.errors import ModelError
-from dnatk.model.cpus import usable
+from dnatk.model.cpus import is_intel, usable
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -41,29 +41,31 @@ def resolve_device(device: str = "auto") -> torch.device:
 
 
 def bf16_units(device: torch.device) -> str:
-    """What multiplies bf16 here, in words; "" where nothing does (emulated it is slower than fp32).
+    """What multiplies bf16 here more quickly than fp32, in words; "" where nothing does.
 
-    On a CPU avx512_bf16 or amx_tile, on CUDA a compute capability of 8.0 or more.
+    On a CPU amx_tile, or avx512_bf16 of other makes than Intel's: on Intel's cores that is half as
+    quick as fp32 (measured: docs/performance.md). On CUDA a compute capability of 8.0 or more.
     """
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
         return f"compute capability {major}.{minor}" if (major, minor) >= (8, 0) else ""
     if device.type == "cpu":
-        probes = {"amx_tile": "_is_amx_tile_supported", "avx512_bf16": "_is_avx512_bf16_supported"}
-        there = (name for name, probe in probes.items() if getattr(torch.cpu, probe, bool)())
-        return " and ".join(there)
+        there = [name for name in ("amx_tile", "avx512_bf16") if _has(name)]
+        return "" if there == ["avx512_bf16"] and is_intel() else " and ".join(there)
     return ""
 
 
-def native_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bf16 itself."""
-    return bool(bf16_units(device))
+def _has(instructions: str) -> bool:
+    probe = getattr(torch.cpu, f"_is_{instructions}_supported", None)  # not in every torch
+    return probe is not None and probe()
 
 
 def precision_reason(device: torch.device) -> str:
     """Why ``auto`` chooses as it does on ``device``, in words."""
     if units := bf16_units(device):
         return f"bf16 is native here ({units})"
+    if device.type == "cpu" and _has("avx512_bf16"):
+        return "avx512_bf16 of Intel's CPUs is slower than fp32, and there is no amx_tile"
     if device.type == "cuda":
         return "bf16 is native from compute capability 8.0 on, this GPU is older"
     if device.type == "cpu":
@@ -72,9 +74,9 @@ def precision_reason(device: torch.device) -> str:
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype of ``auto`` (bf16 where native, else fp32), ``fp32``, ``bf16`` or ``fp16``."""
+    """The dtype of ``auto`` (bf16 where quicker, else fp32), ``fp32``, ``bf16`` or ``fp16``."""
     if precision == "auto":
-        return torch.bfloat16 if native_bf16(device) else torch.float32
+        return torch.bfloat16 if bf16_units(device) else torch.float32
     if precision == "fp16" and device.type == "cpu":
         raise ModelError(
             "fp16 on a CPU is refused: no CPU computes it natively, it is hundreds of times "
