@@ -198,10 +198,19 @@ def test_figures_have_a_line_for_each_arm(evidence, runs, genome, tmp_path, monk
     argv = ["figures.py", runs, tmp_path / "out", "--genome", fasta, "--contig", "chrB",
             "--windows", "2", "--window", "69", "--bits-windows", "3"]  # fmt: skip
     monkeypatch.setattr(sys, "argv", [str(word) for word in argv])
+    (tmp_path / "out").mkdir()
+    other = {"2": {"wide": {"kept": "as it is"}}, "1": {"dnabert": {"of": "an older run"}}}
+    (tmp_path / "out/evidence.json").write_text(json.dumps(other))
+    monkeypatch.setattr(evidence.figures, "draw", lambda measured, _: drawn.update(measured))
+    drawn = {}
     assert evidence.figures.main() == 0
     numbers = json.loads((tmp_path / "out/evidence.json").read_text())
-    assert list(numbers) == ["dnabert", "rm-fixed"]
-    for of in numbers.values():
+    assert numbers["2"] == other["2"]
+    assert list(drawn) == ["dnabert", "rm-fixed", "wide"]
+    monkeypatch.undo()
+    evidence.figures.draw(numbers["1"], tmp_path / "out")
+    assert list(numbers["1"]) == ["dnabert", "rm-fixed"]
+    for of in numbers["1"].values():
         assert [point["step"] for point in of["checkpoints"]] == [2, 4]
         assert len(of["attention"]["received_effective_tokens"]) == 2
         assert list(of["heldout_bits"]) == ["6", "8", "10", "12", "14"]
@@ -284,19 +293,23 @@ def test_the_numbers_of_the_figures_are_tables(evidence):
     def bits(model):
         return {"model": model, "unread": 0.1, "markov": 1.9, "uniform": 2.0}
 
+    wide = arm([[1, 12.0], [2, 11.0]], {"6": bits(2.5), "14": bits(7.777)}, [3.2])
+    other = arm([[1, 12.0]], {"6": bits(2.7), "14": bits(7.777)}, [1.0])
+    token = arm([[1, 12.0]], {"6": bits(5.5), "14": bits(9.0)}, [1.0])
     measured = {
-        "stride": arm([[1, 12.0]], {}, [9.6, 8.4]),
-        "wide": arm([[1, 12.0], [2, 11.0]], {"6": bits(2.5), "14": bits(7.777)}, [3.2]),
+        "1": {"stride": arm([[1, 12.0]], {}, [9.6, 8.4]), "wide": wide},
+        "2": {"wide": other, "token": token},
     }
     title = evidence.arms.title
     lines = cells(evidence.table.heldout(measured))
-    assert lines["pre-training"] == ["m = 6", "m = 14"]
-    assert lines[title("wide")] == ["2.50 (0.10)", "7.78 (0.10)"]
-    assert lines["order-5 Markov chain"] == ["1.90", "1.90"]
+    assert lines["pre-training"] == ["m = 6", "m = 14", "seeds"]
+    assert lines[title("wide")] == ["2.60 ± 0.14 (0.10)", "7.78 ± 0.00 (0.10)", "2"]
+    assert lines[title("token")] == ["5.50 (0.10)", "9.00 (0.10)", "1"]
+    assert lines["order-5 Markov chain"] == ["1.90", "1.90", "\N{EN DASH}"]
     assert title("stride") not in lines, "it has other tokens"
     lines = cells(evidence.table.inside(measured))
     assert lines[title("stride")] == ["0.13", "0.02", "0.50", "0.40", "10", "8"]
-    assert lines[title("wide")][-2:] == ["3", "\N{EN DASH}"]
+    assert lines[title("wide")][-2:] == ["3", "\N{EN DASH}"], "of the first seed"
 
 
 def test_the_ledger_that_is_published_holds_whole_cells(evidence):

@@ -3,13 +3,15 @@
 
     examples/evidence/figures.py RUNS OUT --genome sacCer3.fa.gz --contig chrXIV --contig chrXVI
 
-OUT receives, over all arms of RUNS (one seed):
+OUT receives, over all arms of RUNS (one seed; of other seeds what is there already stays):
   loss.svg        bits per masked token against tokens seen
   tokens.svg      share of the variance of k-mer embeddings that the two central bases explain, and
                   the sum over all bases, along the checkpoints
   attention.svg   effective number of tokens that are looked at, by layer
-  evidence.json   the numbers behind them, and held-out bits by span width: one span a window, all
-                  [MASK], the same spans for every arm, which an arm's own log does not have
+  evidence.json   the numbers behind them by seed, and held-out bits by span width: one span a
+                  window, all [MASK], the same for every arm, which an arm's own log does not have
+
+The figures are of the first seed that has the arm.
 
 For the full page of one model, with its maps: dnatk inspect RUNS/ARM-sSEED GENOME -o DIR.
 """
@@ -112,6 +114,14 @@ def windows_of(genome: Path, contigs: Sequence[str], count: int, bases: int) -> 
         return draw_sample(path, count, bases, seed=1).windows
 
 
+def first_of_each(by_seed: Mapping[str, Mapping[str, dict]]) -> dict[str, dict]:
+    """arm -> its numbers of the first seed that has it."""
+    found: dict[str, dict] = {}
+    for seed in sorted(by_seed, key=int):
+        found = {**by_seed[seed], **found}
+    return {arm: found[arm] for arm in names() if arm in found}
+
+
 def draw(measured: Mapping[str, dict], out: Path) -> None:
     """The three figures."""
     figure, axes = _figure("tokens seen (millions)", "bits per masked token")
@@ -189,8 +199,11 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "evidence.json").write_text(json.dumps(measured, indent=1) + "\n")
-    draw(measured, arguments.out)
+    path, seed = arguments.out / "evidence.json", str(arguments.seed)
+    by_seed = json.loads(path.read_text()) if path.exists() else {}
+    by_seed[seed] = {**by_seed.get(seed, {}), **measured}
+    path.write_text(json.dumps(by_seed, indent=1) + "\n")
+    draw(first_of_each(by_seed), arguments.out)
     return 0
 
 

@@ -24,6 +24,7 @@ from statistics import mean, stdev
 import labelled_sets  # also makes the quality scripts importable
 import ledger
 from arms import names, title
+from figures import first_of_each
 from ledger_table import MISSING, cell, lined, over_sets
 from scipy.stats import t as student
 
@@ -106,23 +107,32 @@ def strides(rows: Sequence[Mapping]) -> str:
 
 def heldout(measured: Mapping[str, Mapping]) -> str:
     """Bits per masked token on held-out contigs by span width, and those of no model at all."""
-    found = {title(arm): of["heldout_bits"] for arm, of in measured.items() if of["heldout_bits"]}
-    lines = [
-        [name, *(f"{of['model']:.2f} ({of['unread']:.2f})" for of in bits.values())]
-        for name, bits in found.items()
-    ]
+    lines = []
+    for arm in names():
+        seeds = [of[arm]["heldout_bits"] for of in measured.values() if arm in of]
+        if seeds := [bits for bits in seeds if bits]:
+            first = seeds[0]
+            widths = [_bits([bits[width] for bits in seeds]) for width in first]
+            lines.append([title(arm), *widths, str(len(seeds))])
     references = {"order-5 Markov chain": "markov", "the visible bases alone": "uniform"}
-    first = next(iter(found.values()))
     for name, key in references.items():
-        lines.append([name, *(f"{of[key]:.2f}" for of in first.values())])
-    return lined(["pre-training", *(f"m = {width}" for width in first)], lines)
+        lines.append([name, *(f"{of[key]:.2f}" for of in first.values()), MISSING])
+    return lined(["pre-training", *(f"m = {width}" for width in first), "seeds"], lines)
+
+
+def _bits(seeds: Sequence[Mapping[str, float]]) -> str:
+    """Mean ± sample standard deviation (what goes to impossible k-mers)."""
+    of = [each["model"] for each in seeds]
+    spread = f" ± {stdev(of):.2f}" if len(of) > 1 else ""
+    return f"{mean(of):.2f}{spread} ({mean(each['unread'] for each in seeds):.2f})"
 
 
 def inside(measured: Mapping[str, Mapping]) -> str:
     """The embeddings at the last checkpoint, and how many tokens receive attention, by layer."""
-    layers = max(len(of["attention"]["received_effective_tokens"]) for of in measured.values())
+    first = first_of_each(measured)
+    layers = max(len(of["attention"]["received_effective_tokens"]) for of in first.values())
     lines = []
-    for arm, of in measured.items():
+    for arm, of in first.items():
         last = of["checkpoints"][-1]
         numbers = [f"{last['r2'][part]:.2f}" for part in ("central", "marginal", "additive")]
         received = of["attention"]["received_effective_tokens"]
@@ -133,7 +143,7 @@ def inside(measured: Mapping[str, Mapping]) -> str:
 
 
 def report(rows: Sequence[Mapping], baseline: str, measured: Mapping[str, Mapping]) -> str:
-    """All tables: of the methods that were run, and of ``measured`` (figures.py)."""
+    """All tables: of the methods that were run, and of ``measured`` (figures.py): seed -> arm."""
     parts: dict[str, str] = {}
     methods = dict.fromkeys(row["method"] for row in rows)
     for name in methods:
