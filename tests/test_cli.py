@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 from conftest import random_bases, without_pace, write_fasta
+from terminals import read_terminal
 
 import dnatk
 from dnatk.cli import COMMANDS
@@ -315,16 +316,7 @@ def test_a_progress_bar_on_a_terminal(genome, tiny_model, tmp_path):
         stdout=subprocess.PIPE, stderr=follower, env={**os.environ, "COLUMNS": "120"},
     )  # fmt: skip
     os.close(follower)
-    shown = b""
-    while True:
-        try:
-            part = os.read(leader, 4096)
-        except OSError:
-            break
-        if not part:
-            break
-        shown += part
-    os.close(leader)
+    shown = read_terminal(leader)
     assert process.communicate()[0] == b""
     assert process.returncode == 0
     text = shown.decode()

@@ -14,6 +14,7 @@ import termios
 
 import pytest
 from conftest import random_bases, without_pace, write_fasta, write_labelled
+from terminals import read_terminal
 
 import dnatk
 from dnatk.cli import COMMANDS
@@ -36,16 +37,7 @@ def on_terminal(command: list[str], columns: int, **environment: str) -> str:
         env={**kept, "TERM": "xterm-256color", **environment},
     )  # fmt: skip
     os.close(follower)
-    shown = b""
-    while True:
-        try:
-            part = os.read(leader, 4096)
-        except OSError:
-            break
-        if not part:
-            break
-        shown += part
-    os.close(leader)
+    shown = read_terminal(leader)
     assert process.wait() == 0, shown.decode()
     return shown.decode().replace("\r\n", "\n")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dnatk
@@ -19,10 +19,7 @@ def models(_: Asked) -> Iterator[Finding]:
     yield from _as_recorded("contents.models", "shipped model", PACKAGE / "model" / "weights")
     from dnatk.model.places import known_models, user_models
 
-    own = [name for name, path in known_models().items() if path.parent == user_models()]
-    if own:
-        text = f"{len(own)} model(s) of your own: {', '.join(own)}"
-        yield Finding("contents.own_models", NOTE, text, "dnatk models verify", {"names": own})
+    yield from _own("model", known_models(), user_models(), "dnatk models verify")
 
 
 def tasks(_: Asked) -> Iterator[Finding]:
@@ -30,10 +27,14 @@ def tasks(_: Asked) -> Iterator[Finding]:
     yield from _as_recorded("contents.tasks", "bundled task", PACKAGE / "tasks" / "bundled")
     from dnatk.tasks.places import known_tasks, user_tasks
 
-    own = [name for name, path in known_tasks().items() if path.parent == user_tasks()]
+    yield from _own("task", known_tasks(), user_tasks(), "dnatk tasks")
+
+
+def _own(what: str, known: Mapping[str, Path], home: Path, cure: str) -> Iterator[Finding]:
+    own = [name for name, path in known.items() if path.parent == home]
     if own:
-        text = f"{len(own)} task(s) of your own: {', '.join(own)}"
-        yield Finding("contents.own_tasks", NOTE, text, "dnatk tasks", {"names": own})
+        text = f"{len(own)} {what}(s) of your own: {', '.join(own)}"
+        yield Finding(f"contents.own_{what}s", NOTE, text, cure, {"names": own})
 
 
 def _as_recorded(check: str, what: str, root: Path) -> Iterator[Finding]:

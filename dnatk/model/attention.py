@@ -29,10 +29,14 @@ def equal_runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
 
 def equal_parts(x: torch.Tensor, lengths: Sequence[int]) -> list[torch.Tensor]:
     """(T, ..) as (S, L, ..) views, one for each run of equally long neighbours."""
-    runs = [(count, length) for _, count, length in equal_runs(lengths)]
+    return _parts(x, [(count, length) for _, count, length in equal_runs(lengths)])
+
+
+def _parts(x: torch.Tensor, shapes: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
+    """(T, ..) as (S, L, ..) views, one for each (S, L) of ``shapes``."""
     # Split, for the gradient of a slice is as long as all tokens: zeros, and the slice.
-    parts = x.split([count * length for count, length in runs])
-    return [part.unflatten(0, run) for part, run in zip(parts, runs, strict=True)]
+    parts = x.split([count * length for count, length in shapes])
+    return [part.unflatten(0, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def packed_attention(
@@ -64,14 +68,10 @@ def packed_attention(
         return _packed_cpu(query_THE, key_THE, value_THE, lengths, scaling)
     attend = _attend_products if on_cpu else _attend_sdpa
     shapes = [(n, length) for _, n, length in _slices(lengths, query_THE.shape[1] if on_cpu else 0)]
-    # Split, as in equal_parts.
-    parts = zip(
-        *(x.split([n * length for n, length in shapes]) for x in (query_THE, key_THE, value_THE)),
-        strict=True,
-    )
+    parts = (_parts(x, shapes) for x in (query_THE, key_THE, value_THE))
     out = []
-    for shape, part in zip(shapes, parts, strict=True):
-        q, k, v = (x.unflatten(0, shape).transpose(1, 2) for x in part)
+    for part in zip(*parts, strict=True):
+        q, k, v = (x.transpose(1, 2) for x in part)
         out.append(attend(q, k, v, scaling, dropout).transpose(1, 2).flatten(0, 1))
     return out[0] if len(out) == 1 else torch.cat(out)
 
