@@ -26,16 +26,16 @@ def test_a_small_model_by_hand():
 
 @pytest.mark.parametrize("name", ["tiny", "small"])
 def test_as_torch_counts_them(name):
-    """Two sequences of 100 tokens and one of 40, of which 30 tokens are masked."""
+    """Two sequences of 100 tokens and one of 40; 128 are masked, a whole block of the loss."""
     model = new_model(preset(name).bert_config(6), 0)
     lengths = [40, 100, 100]
     ids_T = torch.randint(5, 4101, (240,), generator=torch.Generator().manual_seed(0))
     with FlopCounterMode(display=False) as counter:
         model(
             ids_T=ids_T, position_T=torch.cat([torch.arange(n) for n in lengths]),
-            lengths=lengths, masked_M=torch.arange(30), labels=ids_T[:30],
+            lengths=lengths, masked_M=torch.arange(128), labels=ids_T[:128],
         )["loss"].backward()  # fmt: skip
-    counted = ModelFlops.of(model).count(240, sum(n * n for n in lengths), 30)
+    counted = ModelFlops.of(model).count(240, sum(n * n for n in lengths), 128)
     assert counted == pytest.approx(counter.get_total_flops(), rel=0.03)
 
 

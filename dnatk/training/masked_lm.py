@@ -1,6 +1,6 @@
 """transformers' BertForMaskedLM over packed sequences, with the head on masked tokens only.
 
-Shapes: T tokens of all sequences one after another, M masked tokens, V vocabulary.
+Shapes: T tokens of all sequences one after another, M masked tokens.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import ClassVar
 import torch
 import transformers.utils.logging as transformers_logging
 from huggingface_hub.utils import logging as hub_logging
-from torch.nn import functional as F
 from transformers import AttentionInterface, BertConfig, BertForMaskedLM
 
 from dnatk.errors import ModelError
 from dnatk.model.attention import packed_attention
 from dnatk.model.tokenizer_files import write_tokenizer
+from dnatk.training.masked_loss import summed_cross_entropy
 
 ATTENTION = "dnatk_packed"
 
@@ -72,8 +72,9 @@ class PackedMaskedLM(BertForMaskedLM):
         hidden_TD = self.bert(
             input_ids=ids_T[None], position_ids=position_T[None], lengths=lengths
         ).last_hidden_state[0]
-        logits_MV = self.cls(hidden_TD[masked_M]).float() + self.cls.predictions.bias
-        total = F.cross_entropy(logits_MV, labels, reduction="sum")
+        head = self.cls.predictions
+        hidden_MD = head.transform(hidden_TD[masked_M])
+        total = summed_cross_entropy(hidden_MD, head.decoder.weight, head.bias, labels)
         count = labels.numel() if num_items_in_batch is None else num_items_in_batch
         return {"loss": total / max(count, 1)}
 
