@@ -79,6 +79,24 @@ def test_no_sequence_sees_another(tiny_model):
     torch.testing.assert_close(alone, with_b, atol=1e-6, rtol=0)
 
 
+def test_tokens_that_fill_a_batch_up_are_neither_seen_nor_returned(tiny_model, monkeypatch):
+    encoder = load_encoder(tiny_model, device="cpu", precision="fp32")
+    given = packed([random_bases(130, n) for n in range(5)])
+    as_they_are = encoder(*given)
+    seen = []
+    monkeypatch.setattr(
+        "dnatk.model.encoder.packed_attention",
+        lambda q, k, v, lengths, scaling: (
+            seen.append(sum(lengths)) or packed_attention(q, k, v, lengths, scaling)
+        ),
+    )
+    monkeypatch.setattr("dnatk.model.encoder._CPU_LEAST", 600)
+    filled = encoder(*given)
+    assert len(given[0]) == 5 * 127
+    assert set(seen) == {640}
+    torch.testing.assert_close(filled, as_they_are, atol=1e-6, rtol=0)
+
+
 def test_chunks_of_attention_do_not_change_it(monkeypatch):
     torch.manual_seed(0)
     q, k, v = (torch.randn(7 * 20 + 5, 2, 8) for _ in range(3))

@@ -26,6 +26,10 @@ _ACTIVATIONS = {
     "relu": torch.relu_,
 }
 
+# On a CPU oneDNN compiles a product for each new number of tokens, which takes as long as a tenth
+# of a large batch: some tokens that nobody reads make the numbers recur.
+_CPU_MULTIPLE, _CPU_LEAST = 64, 1024
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
@@ -128,10 +132,19 @@ class Encoder(nn.Module):
             layer: as transformers' hidden_states: 0 the embeddings, n after layer n, -1 the last.
         """
         n_layers = resolve_layer(layer, self.config.layers)
+        tokens = len(ids_T)
+        if room := self._room(tokens):
+            ids_T, position_T = F.pad(ids_T, (0, room)), F.pad(position_T, (0, room))
+            lengths = [*lengths, room]
         hidden_TD = self.norm(self.word[ids_T] + self.position[position_T])
         for block in self.layers[:n_layers]:
             hidden_TD = block(hidden_TD, lengths)
-        return hidden_TD
+        return hidden_TD[:tokens]
+
+    def _room(self, tokens: int) -> int:
+        """Tokens of one more sequence, which fills a batch up."""
+        large = self.device.type == "cpu" and tokens >= _CPU_LEAST
+        return -tokens % _CPU_MULTIPLE if large else 0
 
 
 def resolve_layer(layer: int, n_layers: int) -> int:
