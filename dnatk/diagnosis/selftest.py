@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dnatk.diagnosis.compute import torch_or_none
 from dnatk.diagnosis.contents import CURE
 from dnatk.diagnosis.finding import FAILURE, NOTE, OK, Asked, Finding
-from dnatk.errors import DnatkError
+from dnatk.errors import DnatkError, first_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +62,7 @@ def selftest(asked: Asked) -> Iterator[Finding]:
         yield from _compared(asked, reference)
     except (DnatkError, OSError, ImportError, RuntimeError) as error:
         # RuntimeError: what torch makes of a GPU that does not work.
-        text = f"fails: {str(error).strip().splitlines()[0]}"
+        text = f"fails: {first_line(error)}"
         yield Finding("selftest.run", FAILURE, text, f"dnatk models verify, or {CURE}")
 
 
