@@ -3,12 +3,15 @@
 import gzip
 import importlib
 import json
+import shlex
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import random_bases, write_fasta
+
+from dnatk.model.cpus import usable
 
 FOLDER = Path(__file__).parents[1] / "examples" / "evidence"
 OWN = ("arms", "places", "labelled_sets", "run", "table", "pretrain", "figures")
@@ -94,6 +97,17 @@ def test_commands_are_printed_for_a_queue(evidence, monkeypatch, capsys):
     assert "runs/wide-s2" in lines[1]
 
 
+def test_arms_that_train_beside_each_other_have_logs(evidence, tmp_path, monkeypatch, capfd):
+    fails = shlex.join([sys.executable, "-c", "import sys; sys.exit(sys.argv[-1])"])
+    argv = ["pretrain.py", "data", str(tmp_path), "--arms", "wide,ratio", "--jobs", "2",
+            "--launcher", fails]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", argv)
+    assert evidence.pretrain.main() == 1
+    assert f"error: wide, seed 1: see {tmp_path}/wide-s1.log\n" in capfd.readouterr().err
+    threads = (tmp_path / "wide-s1.log").read_text().strip()
+    assert int(threads) == max(1, usable() // 2)
+
+
 # Places
 
 
@@ -170,8 +184,9 @@ def runs(genome, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_cell_is_measured_once_and_arms_that_are_missing_are_named(
-    evidence, runs, genome, tmp_path, monkeypatch, capsys
+    evidence, runs, genome, tmp_path, monkeypatch, capsys, jobs
 ):
     folder = tmp_path / "emp/H3"
     folder.mkdir(parents=True)
@@ -183,7 +198,7 @@ def test_a_cell_is_measured_once_and_arms_that_are_missing_are_named(
         rows = "".join(f"{text},{i % 2}\n" for i, text in enumerate(texts))
         (folder / f"{part}.csv.gz").write_bytes(gzip.compress(f"sequence,label\n{rows}".encode()))
     argv = ["run.py", tmp_path, runs, "--arms", "dnabert,wide", "--sets", "H3", "--methods",
-            "probe", "--seeds", "1", "--ledger", tmp_path / "l.jsonl"]  # fmt: skip
+            "probe", "--seeds", "1", "--ledger", tmp_path / "l.jsonl", "--jobs", jobs]  # fmt: skip
     monkeypatch.setattr(sys, "argv", [str(word) for word in argv])
     for _ in range(2):
         assert evidence.run.main() == 0

@@ -2,7 +2,7 @@
 """Fill the evidence ledger: every arm on every labelled set, cell by cell.
 
     examples/evidence/run.py DATA RUNS [--arms dnabert,rm-fixed,wide] [--methods probe,full]
-                             [--sets H3,H4] [--seeds 1,2,3]
+                             [--sets H3,H4] [--seeds 1,2,3] [--jobs N]
 
 RUNS is what pretrain.py filled. A cell is one arm, method, set and seed; each finished one is a
 JSON line of the ledger and is skipped when it stands there already. The first seed comes first for
@@ -21,7 +21,9 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
 from pathlib import Path
 
 import labelled_sets  # also makes the quality scripts importable
@@ -32,7 +34,9 @@ from arms import directory, names
 from dnatk import __version__
 from dnatk.errors import DnatkError, TrainingError
 from dnatk.inference.sequences import score_sequences
+from dnatk.model.cpus import usable
 from dnatk.model.loading import read_model
+from dnatk.model.placement import prepare_cpu
 from dnatk.tasks.scorer import load_scorer
 
 METHODS = ("probe", "full", "full-1", "full-k")
@@ -104,6 +108,42 @@ def cells(arguments: argparse.Namespace) -> Iterator[tuple[str, str, str, int]]:
                     yield arm, method, name, seed
 
 
+def todo(arguments: argparse.Namespace, missing: set[str]) -> Iterator[tuple]:
+    """What :func:`run_cell` takes, of each cell that is not finished; adds arms to ``missing``."""
+    started = time.monotonic()
+    for arm, method, name, seed in cells(arguments):
+        trunk = directory(arguments.runs, arm, seed)
+        if not (trunk / "dnatk.json").exists():
+            missing.add(trunk.name)
+            continue
+        config = configuration(arm, method, name, trunk)
+        wanted = (f"{arm}/{method}", name, seed, ledger.config_hash(config))
+        # Read anew each time: another process may fill the same ledger.
+        if wanted in map(ledger.key, ledger.read(arguments.ledger)):
+            continue
+        if time.monotonic() - started > arguments.hours * 3600:
+            log.info("time is up")
+            return
+        yield arm, method, name, seed, config, trunk, arguments.data
+
+
+def rows(cells: Iterable[tuple], jobs: int) -> Iterator[dict]:
+    """Rows of the ledger as they are finished, ``jobs`` at a time."""
+    threads = max(1, usable() // jobs)
+    if jobs == 1:
+        prepare_cpu(threads)
+        yield from (run_cell(*cell) for cell in cells)
+        return
+    running: set[Future] = set()
+    with ProcessPoolExecutor(jobs, get_context("spawn"), prepare_cpu, (threads,)) as pool:
+        for cell in cells:
+            running.add(pool.submit(run_cell, *cell))
+            while len(running) == jobs:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (each.result() for each in done)
+        yield from (each.result() for each in running)
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
 
@@ -130,6 +170,7 @@ def parse() -> argparse.Namespace:
     add("--seeds", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2, 3])
     add("--ledger", type=Path, default=Path(__file__).with_name("ledger.jsonl"))
     add("--hours", type=float, default=math.inf, help="start no cell after so long")
+    add("--jobs", type=int, default=1, help="cells at a time, each with its share of the cores")
     return parser.parse_args()
 
 
@@ -137,25 +178,12 @@ def main() -> int:
     """Run; 1 where the data are at fault, 130 at Ctrl-C."""
     arguments = parse()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    started, missing = time.monotonic(), set()
+    missing: set[str] = set()
     try:
-        for arm, method, name, seed in cells(arguments):
-            trunk = directory(arguments.runs, arm, seed)
-            if not (trunk / "dnatk.json").exists():
-                missing.add(trunk.name)
-                continue
-            config = configuration(arm, method, name, trunk)
-            wanted = (f"{arm}/{method}", name, seed, ledger.config_hash(config))
-            # Read anew each time: another process may fill the same ledger.
-            if wanted in map(ledger.key, ledger.read(arguments.ledger)):
-                continue
-            if time.monotonic() - started > arguments.hours * 3600:
-                log.info("time is up")
-                break
-            row = run_cell(arm, method, name, seed, config, trunk, arguments.data)
+        for row in rows(todo(arguments, missing), arguments.jobs):
             ledger.append(arguments.ledger, row)
             mcc = 100 * (row["dev"]["mcc"] or 0)
-            cell = f"{row['model']} {name} seed {seed}"
+            cell = f"{row['model']} {row['set']} seed {row['seed']}"
             log.info("%s: MCC %.1f, %.0f s", cell, mcc, row["seconds"])
     except DnatkError as error:
         print(f"error: {error}", file=sys.stderr)
