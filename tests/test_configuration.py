@@ -15,7 +15,7 @@ import pytest
 from conftest import SAVE_PLOT, Result, files, label_options, no_plot, write_fasta
 from pages import DOCS, blocks, check_block
 
-from dnatk.cli.configured import record
+from dnatk.cli.configured import Configured, defaults, record
 from dnatk.cli.keys import check_keys, configured_commands, is_lasting, key_of
 from dnatk.cli.tables import aligned
 from dnatk.output.recorded import recorded
@@ -146,6 +146,13 @@ def test_numbers_and_lists_may_be_written_as_one_would():
     assert (found["kmer_stride"], found["threshold"], found["lr"]) == ("1", "0.5", 1.0)
     assert (found["label_columns"], found["class_names"]) == (("y",), "a,b")
     assert (options("pretrain")["k"], options("pretrain")["weights"]) == (4, "1,2.5")
+
+
+def test_help_goes_by_both_names_whatever_context_came_first():
+    command = Configured("any")
+    defaults(command)
+    asked = command.get_help_option(click.Context(command, help_option_names=["-h", "--help"]))
+    assert asked.opts == ["-h", "--help"]
 
 
 def test_what_is_of_one_run_is_in_no_variable_and_may_be_given(monkeypatch):

@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 
 from dnatk import __version__
 from dnatk.cli.completion import complete_values, completing
-from dnatk.cli.layout import Context, accept_any_text, fit_terminal, help_width
+from dnatk.cli.layout import HELP_NAMES, Context, accept_any_text, fit_terminal, help_width
 from dnatk.errors import DnatkError, NoGenomeError, did_you_mean
 
 # name -> what it does, in one line; the module is dnatk.cli.<name>, the command object `command`.
@@ -84,7 +84,7 @@ class LazyGroup(click.Group):
             raise
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": HELP_NAMES})
 @click.version_option(__version__, "-V", "--version", message="dnatk %(version)s")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors; no progress.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")

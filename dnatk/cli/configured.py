@@ -25,6 +25,7 @@ import click
 from click.core import ParameterSource
 
 from dnatk.cli.keys import RESULTS, TYPED_ONLY, check_keys, converted, is_lasting, key_of, variable
+from dnatk.cli.layout import HELP_NAMES
 from dnatk.errors import DnatkError, InputError
 from dnatk.settings import Settings, parse_settings, toml, user_settings
 
@@ -50,7 +51,7 @@ class Configured(click.Command):
     """
 
     def __init__(self, *args, exclusive: Iterable[tuple[str, ...]] = (), **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, context_settings={"help_option_names": HELP_NAMES}, **kwargs)
         self._exclusive = tuple(exclusive)
         self.params.append(
             click.Option(

@@ -8,6 +8,9 @@ import textwrap
 
 import click
 
+# Every command is asked for help by these. click keeps the option that the first context of a
+# command makes: a context without a parent must know them too.
+HELP_NAMES = ("-h", "--help")
 # click makes help 50 columns wide at least, and its first column of options up to 30.
 _NARROW = 60
 
