@@ -20,9 +20,26 @@ if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_seta
     cores = sorted(os.sched_getaffinity(0))
     own = cores[int(worker[2:]) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]
     os.sched_setaffinity(0, own or cores)
+# The files that take longest begin. xdist's own order is that of most tests: the long ones, of few
+# tests, would come last, and one worker be left alone with one of them.
+LONGEST = (
+    "test_faults.py", "test_tutorials.py", "test_pretrain_ranks.py", "test_pretrain_kill.py",
+    "test_ranks.py", "test_inspect.py", "test_pipelines.py", "test_pretrain_faults.py",
+    "test_kill.py", "test_real_data.py", "test_finetune.py",
+)  # fmt: skip
 # A shell's jobs in the background ignore SIGINT, and so would every process that is tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config):
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    rank = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 @pytest.fixture(scope="session")
