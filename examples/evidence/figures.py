@@ -37,7 +37,7 @@ from dnatk.analysis.subject import find_subject
 from dnatk.analysis.token_maps import token_numbers
 from dnatk.errors import DnatkError, InputError
 from dnatk.genome.fasta import read_fasta
-from dnatk.training.plot import blank
+from dnatk.output.figures import as_svg, blank
 
 SHOWN = ("received_effective_tokens", "effective_tokens", "head_diversity")
 # Okabe and Ito's colours, which colour-blind readers tell apart; dashes beyond the eighth.
@@ -163,7 +163,7 @@ def _figure(x: str, y: str):
 
 def _finish(figure, axes, path: Path) -> None:
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.savefig(path, metadata={"Date": None})
+    path.write_text(as_svg(figure))
 
 
 def main() -> int:
