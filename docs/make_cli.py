@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dnatk.cli import COMMANDS, cli
+from dnatk.cli.layout import HELP_NAMES
 
 TARGET = Path(__file__).with_name("cli.md")
 HEADER = """\
@@ -34,7 +35,7 @@ def _section(title: str, command: click.Command) -> str:
         info_name=title,
         terminal_width=96,
         max_content_width=96,
-        help_option_names=["-h", "--help"],
+        help_option_names=HELP_NAMES,
     )
     return f"## {title}\n\n```\n{command.get_help(context)}\n```\n"
 

@@ -11,6 +11,7 @@ import click
 
 from dnatk import __version__
 from dnatk.cli import COMMANDS, cli
+from dnatk.cli.layout import HELP_NAMES
 
 TARGET = Path(__file__).parents[1] / "man"
 EXIT_STATUS = """\
@@ -35,7 +36,7 @@ def pages() -> dict[str, str]:
 
 
 def _page(words: list[str], command: click.Command, parts: dict[str, str], short: str = "") -> str:
-    context = click.Context(command, info_name=" ".join(words), help_option_names=["-h", "--help"])
+    context = click.Context(command, info_name=" ".join(words), help_option_names=HELP_NAMES)
     name, help_text = "-".join(words), inspect.cleandoc(command.help or "")
     paragraphs = [part.strip("\n") for part in help_text.split("\n\n")]
     short = short or paragraphs.pop(0)
