@@ -282,20 +282,32 @@ def test_scores_stand_set_by_set(evidence):
 
 def test_strides_are_compared_where_both_were_tuned(evidence):
     both = {"H3": (0.5, 0.6), "H4": (0.5, 0.8), "tf-0": (0.5, 0.7)}
+    # The first of a pair is of the tokens the arm was pre-trained on.
     rows = [
-        row("dnabert", name, 1, mcc, method=method)
+        row(arm, name, 1, mcc, method=method)
+        for arm in ("dnabert", "stride")
         for name, pair in both.items()
-        for method, mcc in zip(("full-1", "full-k"), pair, strict=True)
+        for method, mcc in zip(("full", "full-other"), pair, strict=True)
     ]
-    rows += [
-        row("dnabert", "tf-2", 1, 0.1, method="full-1"),
-        row("wide", "H3", 1, 0, method="full-1"),
-    ]
+    rows += [row("dnabert", "tf-2", 1, 0.1, method="full"), row("wide", "H3", 1, 0, method="full")]
     lines = cells(evidence.table.strides(rows))
-    own = lines.pop(evidence.arms.title("dnabert"))
+    title = evidence.arms.title
     # Differences of 10, 20 and 30: sd 10, t(2) 4.303, half-width 24.8.
-    assert own == ["H3, H4, tf-0", "50.0 (1)", "70.0 (1)", "+20.0 [-4.8, +44.8], 3 of 3"]
-    assert len(lines) == 2, "the other was tuned on one kind alone"
+    assert lines.pop(title("dnabert")) == [
+        "H3, H4, tf-0", "50.0 (1)", "70.0 (1)", "+20.0 [-4.8, +44.8], 3 of 3",
+    ]  # fmt: skip
+    assert lines.pop(title("stride")) == [
+        "H3, H4, tf-0", "70.0 (1)", "50.0 (1)", "-20.0 [-44.8, +4.8], 0 of 3",
+    ]  # fmt: skip
+    assert len(lines) == 2, "the third was tuned on one kind alone"
+
+
+def test_the_other_tokens_are_those_the_arm_was_not_pre_trained_on(evidence, runs):
+    other = {
+        arm: evidence.run.configuration(arm, "full-other", "H3", runs / "dnabert-s1")["kmer_stride"]
+        for arm in ("dnabert", "stride", "stride-normal")
+    }
+    assert other == {"dnabert": "k", "stride": "1", "stride-normal": "1"}
 
 
 def test_the_numbers_of_the_figures_are_tables(evidence):

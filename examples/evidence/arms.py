@@ -97,6 +97,11 @@ def title(arm: str) -> str:
     return ARMS[base][0] + (", normal start" if base != arm else "")
 
 
+def overlap(arm: str) -> bool:
+    """Whether the 6-mers that an arm is pre-trained on overlap."""
+    return "--kmer-stride" not in ARMS[arm.removesuffix(NORMAL)][1]
+
+
 def names() -> list[str]:
     """All arms, also from a normal start."""
     return [*ARMS, *(f"{name}{NORMAL}" for name in ARMS)]

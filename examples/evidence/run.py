@@ -9,8 +9,9 @@ JSON line of the ledger and is skipped when it stands there already. The first s
 all. A cell of seed S takes the arm's model of seed S, so that a difference between seeds is of both
 trainings. Arms that are not pre-trained yet are left out, and named.
 
-Methods: probe (logistic regression on the frozen model), full (fine-tuning), and full-1 and full-k
-(fine-tuning on overlapping and non-overlapping 6-mers, whatever the arm was pre-trained on).
+Methods: probe (logistic regression on the frozen model), full (fine-tuning), and full-other
+(fine-tuning on the tokens the arm was not pre-trained on: non-overlapping 6-mers where those
+overlapped, overlapping ones where they did not).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pathlib import Path
 import labelled_sets  # also makes the quality scripts importable
 import ledger
 import numpy as np
-from arms import directory, names
+from arms import directory, names, overlap
 
 from dnatk import __version__
 from dnatk.errors import DnatkError, TrainingError
@@ -39,7 +40,7 @@ from dnatk.model.loading import read_model
 from dnatk.model.placement import prepare_cpu
 from dnatk.tasks.scorer import load_scorer
 
-METHODS = ("probe", "full", "full-1", "full-k")
+METHODS = ("probe", "full", "full-other")
 # Optimizer steps of 32 sequences: about one pass over the yeast marks, what a CPU can do.
 _STEPS = {"yeast marks": 150, "yeast promoters": 200, "GUE": 300}
 
@@ -52,12 +53,12 @@ def configuration(arm: str, method: str, name: str, trunk: Path) -> dict:
     if method == "probe":
         return {**config, "method": "probe"}
     group = next(g for g, sets in labelled_sets.GROUPS.items() if name in sets)
-    stride = method.removeprefix("full").removeprefix("-")
+    stride = {"kmer_stride": "k" if overlap(arm) else "1"} if method == "full-other" else {}
     steps = _STEPS[group]
     # In so few steps a random head does not come up to a probe. The rate is the best of 1e-5, 3e-5
     # and 1e-4 on valid of tf-0 and H4; larger ones take longer to mend what they first undo.
     how = {"method": "full", "head_start": "probe", "lr": 1e-4, "epochs": 20.0, "max_steps": steps}
-    return {**config, **how, **({"kmer_stride": stride} if stride else {})}
+    return {**config, **how, **stride}
 
 
 def run_cell(

@@ -23,7 +23,7 @@ from statistics import mean, stdev
 
 import labelled_sets  # also makes the quality scripts importable
 import ledger
-from arms import names, title
+from arms import names, overlap, title
 from figures import first_of_each
 from ledger_table import MISSING, cell, lined, over_sets
 from scipy.stats import t as student
@@ -94,12 +94,13 @@ def by_set(rows: Sequence[Mapping], method: str) -> str:
 
 def strides(rows: Sequence[Mapping]) -> str:
     """Tuned on overlapping against non-overlapping tokens, for each arm that was tuned on both."""
-    apart, over = scores(rows, "full-k"), scores(rows, "full-1")
+    own, other = scores(rows, "full"), scores(rows, "full-other")
     lines = []
-    for arm in (arm for arm in over if arm in apart):
-        names = [name for name in over[arm] if name in apart[arm]]
-        means = [cell(over_sets(of, names)) for of in (over[arm], apart[arm])]
-        paired = difference(differences(apart[arm], over[arm]))
+    for arm in (arm for arm in own if arm in other):
+        names = [name for name in own[arm] if name in other[arm]]
+        over, apart = (own[arm], other[arm]) if overlap(arm) else (other[arm], own[arm])
+        means = [cell(over_sets(of, names)) for of in (over, apart)]
+        paired = difference(differences(apart, over))
         lines.append([title(arm), ", ".join(names), *means, paired])
     header = ["pre-training", "sets", "overlapping", "non-overlapping", "difference"]
     return lined(header, lines, texts=2)
@@ -150,8 +151,8 @@ def report(rows: Sequence[Mapping], baseline: str, measured: Mapping[str, Mappin
         if name in ("probe", "full"):
             parts[name] = markdown(rows, name, baseline)
             parts[f"{name}, set by set"] = by_set(rows, name)
-    if {"full-1", "full-k"} <= set(methods):
-        parts["full-1 and full-k"] = strides(rows)
+    if {"full", "full-other"} <= set(methods):
+        parts["full and full-other"] = strides(rows)
     if measured:
         parts["held-out bits"] = heldout(measured)
         parts["token embeddings, and tokens that receive attention"] = inside(measured)
