@@ -167,7 +167,7 @@ CONTIGS, BASES, REGIONS = 4, 6000, 200
 def write_input(root: Path) -> Input:
     """A genome, regions, a model and a task."""
     root.mkdir(exist_ok=True)
-    make_model(root / "tiny")
+    make_model(root / "tiny", num_hidden_layers=1)  # runs are many
     make_task(root / "task", root / "tiny", length=100)
     sequences = {f"chr{i}": random_bases(BASES, i) for i in range(CONTIGS)}
     write_fasta(root / "genome.fa", sequences)
