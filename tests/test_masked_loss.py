@@ -42,8 +42,8 @@ def loss_and_gradients(of, *leaves_and_labels):
 @on_devices
 @pytest.mark.parametrize("masked", [1, 4, 11, 12, 13])
 def test_it_is_torchs_cross_entropy(monkeypatch, device, masked):
-    monkeypatch.setattr(masked_loss, "_ROWS", {"cpu": 4})
-    monkeypatch.setattr(masked_loss, "_ROWS_ELSEWHERE", 4)
+    monkeypatch.setattr(masked_loss, "_BLOCKS", {"cpu": (4, True)})
+    monkeypatch.setattr(masked_loss, "_ELSEWHERE", (4, False))
     ours = loss_and_gradients(summed_cross_entropy, *inputs(masked, device))
     theirs = loss_and_gradients(plain, *inputs(masked, device))
     for found, wanted in zip(ours, theirs, strict=True):

@@ -33,7 +33,6 @@ from test_ranks import free_port, torchrun
 
 from dnatk.errors import InputError, OutputError
 from dnatk.training.config import PretrainConfig
-from dnatk.training.pretrain import _rows
 from dnatk.training.ranks import PeerGone, peers
 
 given = pretraining.given
@@ -169,14 +168,14 @@ def test_an_error_of_all_is_said_by_the_first(given, tmp_path):
 
 def test_rows_that_cannot_be_shared_are_refused():
     config = PretrainConfig(inputs=("g.fa",), batch_tokens=512 * 8, window=515)
-    assert [_rows(config, ranks) for ranks in (1, 2, 4, 8)] == [8, 4, 2, 1]
+    assert [config.rows(ranks) for ranks in (1, 2, 4, 8)] == [8, 4, 2, 1]
     with pytest.raises(InputError) as error:
-        _rows(config, 3)
+        config.rows(3)
     assert str(error.value) == (
         "a step has 8 rows of 512 tokens, which 3 processes with 1 passes each cannot share "
         "evenly (--batch-tokens 4608 makes it 9 rows)"
     )
-    assert _rows(PretrainConfig(inputs=(), batch_tokens=4608, window=515), 3) == 3
+    assert PretrainConfig(inputs=(), batch_tokens=4608, window=515).rows(3) == 3
 
 
 def test_what_is_no_fault_of_others_is_not_laid_to_them():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dnatk import __version__
-from dnatk.errors import TrainingError
+from dnatk.errors import InputError, TrainingError
 from dnatk.kmers.vocab import check_k
 from dnatk.masking.schedule import Schedule, parse_phases
 from dnatk.masking.strategies import DEFAULT_PROB, Masker
@@ -29,7 +29,7 @@ class PretrainConfig:
     Attributes:
         inputs: FASTA or CSV/TSV files.
         init: a model directory to start from; k and the k-mer stride are then its own.
-        window: bases of a training window; a row of the batch holds that many k-mers.
+        window: bases of a training window, which is a row of the batch; 0: the widest that fits.
         batch_tokens: tokens of one optimizer step, over all ranks and accumulated batches.
         weights: shares of the inputs in the mixture; empty: by their bases, and
         temperature: T: in proportion to (share of bases)^T.
@@ -85,6 +85,31 @@ class PretrainConfig:
     def schedule(self) -> Schedule:
         """The phases laid over the steps."""
         return Schedule.build(self.spans(), self.max_steps, self.order)
+
+    @property
+    def row_tokens(self) -> int:
+        """Tokens of a window, [CLS] and [SEP] among them."""
+        return (self.window - self.k) // self.kmer_stride + 3
+
+    def rows(self, ranks: int) -> int:
+        """Rows of one pass of one rank.
+
+        The rows of a step are those of one process, whatever their number: else a run would see
+        other data on another number of GPUs.
+
+        Raises:
+            InputError: they cannot be shared evenly.
+        """
+        rows = max(1, round(self.batch_tokens / self.row_tokens))
+        passes = ranks * self.accumulate
+        if rows % passes:
+            near = max(1, round(rows / passes)) * passes
+            raise InputError(
+                f"a step has {rows} rows of {self.row_tokens} tokens, which {ranks} processes "
+                f"with {self.accumulate} passes each cannot share evenly",
+                hint=f"--batch-tokens {near * self.row_tokens} makes it {near} rows",
+            )
+        return rows // passes
 
     def mixture(self) -> Mixture:
         """How often each input is drawn."""

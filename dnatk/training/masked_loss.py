@@ -13,9 +13,10 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-# Rows of a block. A CPU's cache holds 128 x 4101 logits; a GPU wants few and large products.
-_ROWS = {"cpu": 128}
-_ROWS_ELSEWHERE = 8192
+# Rows of a block, and whether the last one is filled up. A CPU's cache holds 128 x 4101 logits, and
+# its blocks shall have one shape; a GPU wants few and large products.
+_BLOCKS = {"cpu": (128, True)}
+_ELSEWHERE = (8192, False)
 _UNSCORED = -1
 
 
@@ -27,8 +28,8 @@ def summed_cross_entropy(
     Products are in autocast's precision where that is on, all else is in fp32. It can be
     differentiated once, by all but the labels.
     """
-    rows = _ROWS.get(hidden_MD.device.type, _ROWS_ELSEWHERE)
-    room = -len(label_M) % rows if hidden_MD.device.type == "cpu" else 0
+    rows, filled = _BLOCKS.get(hidden_MD.device.type, _ELSEWHERE)
+    room = -len(label_M) % rows if filled else 0
     hidden_MD = F.pad(hidden_MD, (0, 0, 0, room))
     label_M = F.pad(label_M, (0, room), value=_UNSCORED)
     return _SummedCrossEntropy.apply(hidden_MD, weight_VD, bias_V, label_M, rows)

@@ -6,20 +6,16 @@ import logging
 import math
 import os
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
 from transformers import TrainingArguments
 
-from dnatk.errors import InputError
 from dnatk.kmers import Vocabulary
-from dnatk.model.loading import read_model
 from dnatk.model.memory import memory_told
 from dnatk.model.placement import resolve_device, resolve_precision
 from dnatk.model.places import FACTS_FILE
-from dnatk.model.presets import preset
 from dnatk.progress import NullProgress, Progress
 from dnatk.training.batches import RowDataset
 from dnatk.training.checkpoints import read_tally, staged, step_of, sync_directory
@@ -41,7 +37,7 @@ from dnatk.training.run_directory import (
     write_start,
 )
 from dnatk.training.sources import Segments, SourceSummary
-from dnatk.training.starting_model import starting_model
+from dnatk.training.starting_model import resolved, starting_model
 from dnatk.training.stopping import Stop
 from dnatk.training.trainer import MaskedLMTrainer, training_arguments
 from dnatk.training.windows import Sampler
@@ -94,9 +90,9 @@ def pretrain(
         ranks = join(place)
         # What all ranks would stumble over, rank 0 says alone.
         with ranks.main_process_first():
-            config = _resolve(config)
+            config = resolved(config)
             config.mixture().check(len(config.inputs))
-            rows = _rows(config, ranks.num_processes)
+            rows = config.rows(ranks.num_processes)
             config.schedule()
             finished = resume and ranks.is_main_process and is_finished(run, config)
         if first(ranks, lambda: finished):
@@ -120,48 +116,6 @@ def pretrain(
 
 def _listening(stop: Stop | None, *names: str, alone: bool) -> AbstractContextManager[object]:
     return nullcontext() if stop is None else stop.listening(*names, alone=alone)
-
-
-def _resolve(config: PretrainConfig) -> PretrainConfig:
-    """``config`` with what follows from the model filled in, and checked."""
-    if config.init:
-        info = read_model(config.init)
-        config = replace(config, k=info.k, kmer_stride=info.kmer_stride, preset="")
-        widest = info.max_window
-    else:
-        positions = preset(config.preset).max_position_embeddings
-        widest = (positions - 3) * config.kmer_stride + config.k
-    if config.kmer_stride not in (1, config.k):
-        raise InputError(f"the k-mer stride must be 1 or k = {config.k}")
-    window = config.window or widest
-    if not config.k <= window <= widest:
-        raise InputError(
-            f"a window of {window} bases does not fit", hint=f"{config.k} to {widest} bases do"
-        )
-    return replace(config, window=window)
-
-
-def _row_tokens(config: PretrainConfig) -> int:
-    return (config.window - config.k) // config.kmer_stride + 3
-
-
-def _rows(config: PretrainConfig, ranks: int) -> int:
-    """Rows of one pass of one rank.
-
-    The rows of a step are those of one process, whatever their number: else a run would see other
-    data on another number of GPUs.
-    """
-    tokens = _row_tokens(config)
-    rows = max(1, round(config.batch_tokens / tokens))
-    passes = ranks * config.accumulate
-    if rows % passes:
-        near = max(1, round(rows / passes)) * passes
-        raise InputError(
-            f"a step has {rows} rows of {tokens} tokens, which {ranks} processes with "
-            f"{config.accumulate} passes each cannot share evenly",
-            hint=f"--batch-tokens {near * tokens} makes it {near} rows",
-        )
-    return rows // passes
 
 
 def _trainer(
@@ -257,7 +211,7 @@ def _sampler(
         segments,
         k=config.k,
         kmer_stride=config.kmer_stride,
-        row_tokens=_row_tokens(config),
+        row_tokens=config.row_tokens,
         seed=seed,
         mixture=config.mixture(),
         device=device,
