@@ -231,6 +231,15 @@ ERRORS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("option", ["-q", "--quiet", "-v", "--debug"])
+def test_options_of_all_commands_after_a_command_are_told_their_place(run, option):
+    for command in (["pretrain"], ["models", "list"]):
+        done = run(*command, option)
+        assert (done.code, done.out) == (2, "")
+        place = f"It goes before the command: dnatk {option} ..."
+        assert done.err.endswith(f"Error: No such option '{option}'. {place}\n")
+
+
 @pytest.mark.parametrize(("name", "file", "args"), ERRORS, ids=[e[0] for e in ERRORS])
 def test_bad_input_is_one_clear_line(run, tiny_model, tmp_path, monkeypatch, name, file, args):
     monkeypatch.chdir(tmp_path)

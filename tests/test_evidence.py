@@ -269,6 +269,14 @@ def test_the_table_pairs_sets_and_seeds(evidence):
     assert lines[title("token")][1] == "\N{EN DASH}", "a set is missing"
 
 
+def test_means_are_over_the_sets_of_the_baseline(evidence):
+    rows = [row("dnabert", name, 1, 0.1) for name in ("H4", "H3", "tf-0")]
+    rows += [row("wide", name, 1, 0.3) for name in ("H3", "H4", "H4ac")]
+    lines = cells(evidence.table.markdown(rows, "probe", "dnabert"))
+    assert lines["pre-training"][:2] == ["yeast marks: H3, H4", "GUE: tf-0"]
+    assert lines[evidence.arms.title("wide")][:2] == ["30.0 (1)", "\N{EN DASH}"]
+
+
 def test_scores_stand_set_by_set(evidence):
     rows = [row("dnabert", "H4", 1, 0.25), row("wide", "H3", 1, 0.5), row("wide", "H3", 2, 0.6)]
     lines = cells(evidence.table.by_set([*rows, row("wide", "H4", 1, 0.9, method="full")], "probe"))

@@ -127,6 +127,9 @@ def _run(args: list[str] | None) -> None:
         # Without standalone mode click returns the code of an early exit, such as --help's.
         sys.exit(cli.main(args=args, prog_name="dnatk", **options) or 0)
     except click.UsageError as error:
+        if isinstance(error, click.NoSuchOption) and _is_global(error.option_name):
+            error.message += f" It goes before the command: dnatk {error.option_name} ..."
+            error.possibilities = None
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
@@ -157,6 +160,10 @@ def _run(args: list[str] | None) -> None:
         _say(f"error: unexpected {type(error).__name__}: {text}")
         _say("this is a bug in dnatk; run again with --debug and report the traceback")
         sys.exit(1)
+
+
+def _is_global(option: str) -> bool:
+    return any(option in [*param.opts, *param.secondary_opts] for param in cli.params)
 
 
 def _say(message: str) -> None:

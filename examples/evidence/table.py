@@ -6,10 +6,11 @@
 For each method: the mean MCC in percent of every arm over each group of sets (mean over seeds, and
 their standard deviation where there are two or more), and the paired difference from the baseline:
 per set, over the seeds that both arms have, then over sets, with Student's 95 % interval over sets
-and on how many sets the arm is ahead. A mean stands only where no set of the group is missing. Sets
-are not independent (the ten yeast marks share a genome): read the interval with that in mind. Then
-the scores set by set; overlapping against non-overlapping tokens where both were tuned on; and from
-the numbers that figures.py wrote the held-out bits and what each layer looks at.
+and on how many sets the arm is ahead. A mean is over the sets of a group that the baseline was
+measured on, and stands only where the arm lacks none of them. Sets are not independent (the ten
+yeast marks share a genome): read the interval with that in mind. Then the scores set by set;
+overlapping against non-overlapping tokens where both were tuned on; and from the numbers that
+figures.py wrote the held-out bits and what each layer looks at.
 """
 
 from __future__ import annotations
@@ -72,11 +73,17 @@ def difference(values: Sequence[float]) -> str:
 def markdown(rows: Sequence[Mapping], method: str, baseline: str) -> str:
     """One method's table."""
     of = scores(rows, method)
-    groups = labelled_sets.GROUPS
+    compared = of.get(baseline, {})
+    groups = {}
+    for group, sets in labelled_sets.GROUPS.items():
+        measured = [name for name in sets if name in compared]
+        if measured:
+            all_of = group if len(measured) == len(sets) else f"{group}: {', '.join(measured)}"
+            groups[all_of] = measured
     lines = []
     for arm, own in of.items():
         means = [cell(over_sets(own, sets)) for sets in groups.values()]
-        paired = differences(own, of.get(baseline, {})) if arm != baseline else []
+        paired = differences(own, compared) if arm != baseline else []
         lines.append([title(arm), *means, difference(paired)])
     return lined(["pre-training", *groups, f"against {baseline}, all sets"], lines)
 
