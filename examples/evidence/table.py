@@ -104,7 +104,7 @@ def strides(rows: Sequence[Mapping]) -> str:
     own, other = scores(rows, "full"), scores(rows, "full-other")
     lines = []
     for arm in (arm for arm in own if arm in other):
-        names = [name for name in own[arm] if name in other[arm]]
+        names = [n for n in labelled_sets.LOADERS if n in own[arm] and n in other[arm]]
         over, apart = (own[arm], other[arm]) if overlap(arm) else (other[arm], own[arm])
         means = [cell(over_sets(of, names)) for of in (over, apart)]
         paired = difference(differences(apart, over))
