@@ -425,7 +425,7 @@ def test_a_contig_that_grew_behind_its_kept_rows(processes, mine, tmp_path):
             {
                 "model_sha256": ["--model", "OTHER"],
                 "pool": ["--pool", "max"],
-                "layer": ["--layer", "1"],
+                "layer": ["--layer", "0"],
                 "rc": ["--rc", "average"],
                 "dtype": ["--dtype", "float32"],
                 "window": ["--window", "100"],
