@@ -1,6 +1,6 @@
 """``python -m dnatk``: the same as the ``dnatk`` command (torchrun needs a module)."""
 
-from dnatk.cli import main
+from dnatk.cli import script
 
 if __name__ == "__main__":
-    main()
+    script()

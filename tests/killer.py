@@ -217,13 +217,13 @@ def main() -> None:
     import dnatk.inference.embed
     import dnatk.inference.predict
     import dnatk.model.placement  # noqa: F401
-    from dnatk.cli import main as dnatk_main
+    from dnatk.cli import script
 
     job = serve()
     if job is None:
         return
     child(job)
-    dnatk_main()
+    script()
 
 
 if __name__ == "__main__":

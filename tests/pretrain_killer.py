@@ -54,7 +54,7 @@ killer.HALVES.update(
 def main() -> None:
     import dnatk.cli.pretrain  # noqa: F401
     import dnatk.training.pretrain as module
-    from dnatk.cli import main as dnatk_main
+    from dnatk.cli import script
 
     module.measured_peak = lambda *_: 1e12
     module.plot_loss = lambda metrics, schedule, target: target.touch() or ""
@@ -62,7 +62,7 @@ def main() -> None:
     if job is None:
         return
     killer.child(job)
-    dnatk_main()
+    script()
 
 
 if __name__ == "__main__":

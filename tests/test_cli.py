@@ -53,6 +53,28 @@ def test_importing_dnatk_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
+def test_a_process_ends_without_taking_torch_apart(tmp_path):
+    """Output is written, what was registered for the end runs, and nothing else does."""
+    code = (
+        "import atexit, sys\nfrom dnatk.cli import script\n"
+        "class Torch:\n    def __del__(self): print('taken apart')\n"
+        "sys.modules['kept'] = Torch()\natexit.register(print, 'bye')\n"
+        "sys.argv = ['dnatk', *sys.argv[1:]]\nscript()"
+    )
+    for words, said, status in (
+        (["-V"], f"dnatk {dnatk.__version__}\nbye\n", 0),
+        (["x"], "bye\n", 2),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+        )
+        assert (done.stdout, done.returncode) == (said, status), done.stderr
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m dnatk -V >&-"], capture_output=True, check=False
+    )
+    assert b"Traceback" not in done.stderr
+
+
 def test_version(run):
     result = run("--version")
     assert (result.code, result.out) == (0, f"dnatk {dnatk.__version__}\n")

@@ -364,7 +364,7 @@ def test_an_interrupt_does_not_wait_for_a_pipe_that_takes_nothing(monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         finished_soon(fill)
-    assert pipeline.waiting_threads()
+    assert threads()
     gate.set()
-    assert until(lambda: not pipeline.waiting_threads())
+    assert until(lambda: not threads())
     assert written == [0], "what still waited is dropped"

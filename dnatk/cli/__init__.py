@@ -7,6 +7,7 @@ quick.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import signal
@@ -103,21 +104,26 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
     ctx.obj = Console(quiet=quiet, verbose=verbose, debug=debug)
 
 
-def main(args: list[str] | None = None) -> None:
-    """Run the command line and exit."""
+def script() -> None:
+    """``dnatk`` of a shell: :func:`main`, and the process is gone at once.
+
+    Python takes torch apart before it ends, which is most of a second for nothing, and waits for
+    threads that wait for a pipe.
+    """
     try:
-        _run(args)
+        main()
     except SystemExit as end:
-        pipeline = sys.modules.get("dnatk.inference.pipeline")
-        if pipeline is not None and pipeline.waiting_threads():
-            # The interpreter would wait at its end for a thread that waits for a pipe.
-            sys.stderr.flush()
-            os._exit(end.code if isinstance(end.code, int) else 1)
-        raise
+        try:
+            atexit._run_exitfuncs()
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.flush()
+        except (OSError, ValueError):
+            raise end from None  # as Python itself tells it
+        os._exit(end.code if isinstance(end.code, int) else 0)
 
 
-def _run(args: list[str] | None) -> None:
-    """The one place where errors become exit codes."""
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: the one place where errors become exit codes."""
     debug = "--debug" in (sys.argv[1:] if args is None else args)
     # As an exception it runs the clean-up on its way out, so no partial file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -134,8 +134,3 @@ class WriteBehind:
                 self._write(*entry)
             except BaseException as error:
                 self._error = error
-
-
-def waiting_threads() -> bool:
-    """Whether a reader or writer still waits for a pipe; they die with the process."""
-    return any(thread.name in _NAMES for thread in threading.enumerate())
