@@ -246,7 +246,7 @@ def test_other_files_are_named(run, tmp_path):
         (tmp_path / "other.h5", "is no embedding or prediction file of dnatk"),
     ]:
         assert run("h5", "verify", path).out == f"{path}: {said}\n"
-        for command in (["info", path], ["export", path], ["merge", path, "-o", "/tmp/x.h5"]):
+        for command in (["info", path], ["export", path], ["merge", path, "-o", tmp_path / "x.h5"]):
             done = run("h5", *command)
             assert (done.code, done.err) == (1, f"dnatk: error: {path}: {said}\n")
 
