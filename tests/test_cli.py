@@ -53,7 +53,7 @@ def test_importing_dnatk_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
-def test_a_process_ends_without_taking_torch_apart(tmp_path):
+def test_a_process_ends_without_taking_torch_apart():
     """Output is written, what was registered for the end runs, and nothing else does."""
     code = (
         "import atexit, sys\nfrom dnatk.cli import script\n"

@@ -11,7 +11,6 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _DEPTH = 3
-_NAMES = ("dnatk-reader", "dnatk-writer")
 # How often a thread that waits looks whether it is still wanted.
 _PATIENCE_S = 0.1
 # How long an interrupt waits for what is being written.
@@ -48,7 +47,7 @@ def read_ahead(items: Iterable[T], depth: int = _DEPTH) -> Iterator[T]:
             if hasattr(source, "close"):
                 source.close()
 
-    thread = threading.Thread(target=work, name=_NAMES[0], daemon=True)
+    thread = threading.Thread(target=work, name="dnatk-reader", daemon=True)
     thread.start()
     try:
         while True:
@@ -75,7 +74,7 @@ class WriteBehind:
         self._write, self._queue = write, Queue(depth)
         self._error: BaseException | None = None
         self._dropped = False
-        self._thread = threading.Thread(target=self._work, name=_NAMES[1], daemon=True)
+        self._thread = threading.Thread(target=self._work, name="dnatk-writer", daemon=True)
 
     def __enter__(self) -> WriteBehind:
         self._thread.start()
