@@ -19,6 +19,7 @@ status as :mod:`subprocess` counts it. A plan may hold:
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -53,6 +54,18 @@ SITES = {
     "rmdir": ("pathlib", "Path.rmdir"),
     "batch": ("dnatk.inference.engine", "Engine.finish"),
 }
+
+# What the children would import, each for itself.
+LOADED = (
+    "dnatk.cli.embed",
+    "dnatk.cli.predict",
+    "dnatk.inference.embed",
+    "dnatk.inference.predict",
+    "dnatk.model.placement",
+    "dnatk.training.calibration",
+    "pyfaidx",
+    "safetensors.torch",
+)
 
 
 class Cut:
@@ -197,6 +210,8 @@ def slow(seconds: float) -> None:
 
 def serve() -> dict | None:
     """Answer until stdin ends; in a child, return its job."""
+    gc.collect()
+    gc.freeze()  # children neither look through what is imported nor copy its pages
     for line in sys.stdin:
         job = json.loads(line)
         if "poll" in job:
@@ -212,12 +227,10 @@ def serve() -> dict | None:
 
 
 def main() -> None:
-    import dnatk.cli.embed
-    import dnatk.cli.predict
-    import dnatk.inference.embed
-    import dnatk.inference.predict
-    import dnatk.model.placement  # noqa: F401
     from dnatk.cli import script
+
+    for module in LOADED:
+        importlib.import_module(module)
 
     job = serve()
     if job is None:

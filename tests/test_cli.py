@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import random_bases, without_pace, write_fasta
+from conftest import make_task, random_bases, without_pace, write_fasta
 from terminals import read_terminal
 
 import dnatk
@@ -38,14 +38,22 @@ def test_help_imports_neither_torch_nor_transformers(args):
     assert done.returncode == 0, done.stderr
 
 
-def test_embed_never_imports_transformers(genome, tiny_model, tmp_path):
+@pytest.mark.parametrize("command", ["embed", "predict"])
+def test_inference_starts_without_what_it_does_not_need(command, genome, tiny_model, tmp_path):
+    task = make_task(tmp_path / "task", tiny_model, length=60)
+    what = {"embed": ["-o", tmp_path / "o.h5", "--model", tiny_model], "predict": ["--task", task]}
     script = (
-        "import sys, dnatk\n"
-        f"dnatk.embed({str(genome)!r}, {str(tmp_path / 'o.h5')!r}, model={str(tiny_model)!r})\n"
-        "assert 'transformers' not in sys.modules\n"
+        "import sys\nfrom dnatk.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'transformers', 'scipy', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules)\n"
+        "print(heavy, file=sys.stderr)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    args = map(str, ["-q", command, genome, *what[command]])
+    done = subprocess.run(
+        [sys.executable, "-c", script, *args], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == "set()\n"
+    assert (command == "predict") == bool(done.stdout)
 
 
 def test_importing_dnatk_loads_nothing_heavy():

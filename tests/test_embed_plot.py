@@ -17,7 +17,8 @@ from dnatk.analysis.region_figure import _key
 from dnatk.analysis.region_map import draw_map
 from dnatk.errors import InputError, OutputError
 from dnatk.genome.regions import Region
-from dnatk.output.hdf5 import EmbeddingWriter, Status
+from dnatk.output.hdf5 import EmbeddingWriter
+from dnatk.output.status import Status
 
 GROUPS = ("promoter", "random")
 

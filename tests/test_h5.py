@@ -14,8 +14,8 @@ from test_h5_merge import KINDS, content, make_rows, write
 
 from dnatk.genome.regions import Region
 from dnatk.labelled.dataset import LabelSpace
-from dnatk.output.hdf5 import Status
 from dnatk.output.predictions_hdf5 import PredictionWriter
+from dnatk.output.status import Status
 from dnatk.output.table import Labeller
 from dnatk.output.verify import verify
 

@@ -16,9 +16,10 @@ from dnatk.errors import InputError
 from dnatk.genome.regions import Region
 from dnatk.labelled.dataset import LabelSpace
 from dnatk.output import layout, merge
-from dnatk.output.hdf5 import EmbeddingWriter, Status
+from dnatk.output.hdf5 import EmbeddingWriter
 from dnatk.output.merge import Piece, merge_rows
 from dnatk.output.predictions_hdf5 import PredictionWriter
+from dnatk.output.status import Status
 from dnatk.output.table import Labeller, Prediction
 
 KINDS = ("pooled", "per-token", "multiclass", "multiclass+vectors", "regression")

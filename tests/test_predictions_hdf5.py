@@ -11,8 +11,9 @@ import pytest
 from dnatk.errors import InputError
 from dnatk.genome.regions import Region
 from dnatk.labelled.dataset import LabelSpace
-from dnatk.output.hdf5 import Status, read_embeddings
+from dnatk.output.hdf5 import read_embeddings
 from dnatk.output.predictions_hdf5 import PredictionWriter, read_predictions
+from dnatk.output.status import Status
 from dnatk.output.table import Labeller, Prediction
 
 SPACE = LabelSpace("multiclass", ("none", "donor,é", "acceptor"))

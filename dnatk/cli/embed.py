@@ -146,7 +146,7 @@ def command(
 
     from dnatk.inference.embed import EmbedOptions, embed
     from dnatk.model.placement import prepare_cpu
-    from dnatk.output.hdf5 import Status
+    from dnatk.output.status import Status
 
     prepare_cpu(threads)
     with console.progress() as progress:

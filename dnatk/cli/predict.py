@@ -107,7 +107,7 @@ def command(
 
     from dnatk.inference.predict import PredictOptions, predict
     from dnatk.model.placement import prepare_cpu
-    from dnatk.output.hdf5 import Status
+    from dnatk.output.status import Status
 
     prepare_cpu(threads)
     # The same bytes everywhere, whatever the locale.

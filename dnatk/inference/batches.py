@@ -23,7 +23,7 @@ class Row:
 
     Attributes:
         region: what it is of.
-        status: see :class:`dnatk.output.hdf5.Status`.
+        status: see :class:`dnatk.output.status.Status`.
         part: the number of the part that it belongs to.
         total, weight: what tiles have added up so far, and what to divide it by.
         vector: a second sum, of tiles' embeddings beside their predictions.

@@ -26,7 +26,8 @@ from dnatk.model.models import Model, find_model
 from dnatk.model.places import DEFAULT_MODEL
 from dnatk.output.files import check_output
 from dnatk.output.finished import finished_rows, merged_h5
-from dnatk.output.hdf5 import FORMAT, Status
+from dnatk.output.hdf5 import FORMAT
+from dnatk.output.status import Status
 from dnatk.progress import NullProgress, Progress
 
 __all__ = ["EmbedOptions", "EmbedSummary", "embed"]

@@ -27,7 +27,7 @@ from dnatk.kmers.encode import as_bases
 from dnatk.model.encoder import resolve_layer
 from dnatk.model.models import find_model
 from dnatk.model.places import DEFAULT_MODEL
-from dnatk.output.hdf5 import Status
+from dnatk.output.status import Status
 from dnatk.output.table import Labeller, Prediction, shown_classes
 from dnatk.progress import Progress
 from dnatk.tasks.scorer import Scorer, as_scorer

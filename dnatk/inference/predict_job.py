@@ -24,9 +24,9 @@ from dnatk.inference.predict_rows import record_rows, region_rows
 from dnatk.inference.predict_sink import Outputs, Sink
 from dnatk.inference.run import RowsTold, Sharing, opened_store, run
 from dnatk.inference.scored import Scored
-from dnatk.output.hdf5 import Status
 from dnatk.output.part_store import PartStore
 from dnatk.output.predictions_hdf5 import FORMAT, PredictionWriter
+from dnatk.output.status import Status
 from dnatk.output.table import Table
 from dnatk.progress import Progress
 from dnatk.tasks.scorer import Scorer

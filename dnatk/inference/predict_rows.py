@@ -16,7 +16,7 @@ from dnatk.inference.fit import Fit
 from dnatk.inference.predict_options import PredictOptions
 from dnatk.inference.sequences import record_windows, row_tiles
 from dnatk.kmers import Tokens, reverse_complement
-from dnatk.output.hdf5 import Status
+from dnatk.output.status import Status
 from dnatk.tasks.scorer import Scorer
 
 log = logging.getLogger(__name__)

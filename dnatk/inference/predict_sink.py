@@ -13,9 +13,9 @@ from dnatk.errors import OutputError
 from dnatk.inference.batches import Row
 from dnatk.inference.scored import Scored
 from dnatk.output.finished import finished_rows, merged_h5, staged
-from dnatk.output.hdf5 import Status
 from dnatk.output.part_store import PartStore, unfinished
 from dnatk.output.predictions_hdf5 import FORMAT, PredictionWriter
+from dnatk.output.status import Status
 from dnatk.output.table import Labeller, Prediction, Table
 
 

@@ -16,7 +16,7 @@ from dnatk.inference.engine import Engine
 from dnatk.inference.fit import Fit
 from dnatk.inference.scored import Scored
 from dnatk.kmers import Tokens
-from dnatk.output.hdf5 import Status
+from dnatk.output.status import Status
 from dnatk.progress import NullProgress, Progress
 from dnatk.tasks.scorer import Scorer
 from dnatk.tasks.task import Task

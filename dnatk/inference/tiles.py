@@ -14,7 +14,7 @@ from dnatk.genome.regions import Region
 from dnatk.genome.windows import Tiling
 from dnatk.inference.batches import Row, Tile, fresh_bases
 from dnatk.kmers import Tokens, reverse_complement
-from dnatk.output.hdf5 import Status
+from dnatk.output.status import Status
 
 
 @dataclass

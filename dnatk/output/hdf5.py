@@ -6,7 +6,7 @@ Files of predictions have the same /region and /contig (:mod:`dnatk.output.predi
     /region/contig (N,) uint32, an index into /contig/name
     /region/start, /region/end (N,) int64, 0-based half-open, forward strand
     /region/strand (N,) S1; /region/name (N,) utf-8
-    /region/status (N,) uint8, see Status (4 and 5 in files of predictions only)
+    /region/status (N,) uint8, a :class:`dnatk.output.status.Status` (4 and 5: predictions only)
     /contig/name (C,) utf-8; /contig/length (C,) int64 (-1: contig unknown to the FASTA)
     /token/embedding (T, D), /token/offset (N+1,) int64: instead of /embedding for --pool none;
         row i has tokens offset[i] .. offset[i+1]
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import IntEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -39,22 +38,6 @@ FORMAT_VERSION = 1
 _CHUNK_BYTES = 1 << 17
 TEXT = h5py.string_dtype("utf-8")
 _REGION = {"contig": "u4", "start": "i8", "end": "i8", "strand": "S1", "status": "u1"}
-
-
-class Status(IntEnum):
-    """Why a row has no result."""
-
-    SCORED = 0
-    NO_VALID_KMER = 1
-    OUT_OF_BOUNDS = 2
-    UNKNOWN_CONTIG = 3
-    NO_STRAND = 4
-    TOO_SHORT = 5
-
-    @property
-    def note(self) -> str:
-        """As tables say it: "." where scored, else a word such as unknown_contig."""
-        return self.name.lower() if self else "."
 
 
 class Column:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dnatk.output.hdf5 import TEXT, RowFile, Status, open_complete, region_frame
+from dnatk.output.hdf5 import TEXT, RowFile, open_complete, region_frame
+from dnatk.output.status import Status
 from dnatk.output.table import NA, Labels, Prediction
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from dnatk.output import layout
-from dnatk.output.hdf5 import Status
+from dnatk.output.status import Status
 
 _ALREADY = ("format", "format_version", "complete", "kind", "command", "config")
 

@@ -55,7 +55,7 @@ class Prediction:
         score: the calibrated probability of the positive class (binary), of the chosen class
             (multiclass; its mean per base) or the highest (multilabel); the value of the first
             target (regression).
-        note: ".", or why the row is NA: a :attr:`dnatk.output.hdf5.Status.note`.
+        note: ".", or why the row is NA: a :attr:`dnatk.output.status.Status.note`.
         probability: (C,) of each class, the mean over the bases if per base; regression: the value
             of each target.
         vector: (D,) embedding.

@@ -17,7 +17,7 @@ import numpy as np
 
 from dnatk.errors import InputError
 from dnatk.output import layout
-from dnatk.output.hdf5 import Status
+from dnatk.output.status import Status
 from dnatk.output.table import NA, shown_classes
 
 # float32 means of probabilities may end a little above 1.
