@@ -33,7 +33,7 @@ def main() -> None:
     config = json.loads((options.run / "config.json").read_text())
     _write(options.target / "config.json", {**config, "dtype": "float16"})
     facts = json.loads((options.run / "dnatk.json").read_text())
-    facts["training"] = _lineage(options.run)
+    facts["training"] = _lineage(info.directory)
     _write(options.target / "dnatk.json", facts)
     weights = load_file(info.weights)
     half = {name: tensor.half().contiguous() for name, tensor in weights.items()}
@@ -45,10 +45,12 @@ def main() -> None:
     print(f"{options.target}: {size:.1f} MiB, sha256 {shipped.sha256}")
 
 
-def _lineage(run: Path) -> list[dict]:
+def _lineage(directory: Path) -> list[dict]:
     """The training of a run and of those it started from, first one first."""
-    training = json.loads((run / "dnatk.json").read_text())["training"]
-    before = _lineage(Path(training["init"])) if training["init"] else []
+    training = json.loads((directory / "dnatk.json").read_text())["training"]
+    if isinstance(training, list):  # a model that ships
+        return training
+    before = _lineage(read_model(training["init"]).directory) if training["init"] else []
     training["inputs"] = [Path(path).name for path in training["inputs"]]
     training["init"] = Path(training["init"]).name
     for source in training["sources"]:

@@ -20,7 +20,7 @@ def probabilities(logits_NC: np.ndarray, kind: str, temperature: float = 1.0) ->
     logits_NC = np.asarray(logits_NC, dtype=np.float64)
     if kind == "regression":
         return logits_NC
-    # By torch, which is there: to import scipy.special takes `predict` longer than many a prediction.
+    # By torch, which is there: importing scipy.special would take longer than many a prediction.
     scaled_NC = torch.from_numpy(logits_NC / temperature)
     return (scaled_NC.sigmoid() if kind == "multilabel" else scaled_NC.softmax(dim=1)).numpy()
 
