@@ -222,10 +222,10 @@ def test_without_torch_for_people(tmp_path):
 @pytest.fixture
 def package(tmp_path, monkeypatch) -> Path:
     """A copy of what ships."""
-    for root, name in ((SHIPPED, "model/weights"), (BUNDLED, "tasks/bundled")):
-        shutil.copytree(root, tmp_path / "package" / name)
-    monkeypatch.setattr(contents, "PACKAGE", tmp_path / "package")
-    return tmp_path / "package"
+    for name in ("SHIPPED", "BUNDLED"):
+        copy = shutil.copytree(getattr(contents, name), tmp_path / name)
+        monkeypatch.setattr(contents, name, copy)
+    return tmp_path
 
 
 def test_what_ships_is_as_recorded(package):
@@ -234,7 +234,7 @@ def test_what_ships_is_as_recorded(package):
 
 
 def test_weights_that_changed_or_are_gone(package):
-    weights = package / "model" / "weights" / DEFAULT_MODEL / "model.safetensors"
+    weights = package / "SHIPPED" / DEFAULT_MODEL / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
@@ -244,12 +244,12 @@ def test_weights_that_changed_or_are_gone(package):
     assert "reinstall" in changed.cure
     weights.unlink()
     assert f"{weights}: is missing" in one(contents.models).text
-    (package / "model" / "weights" / SUMS_FILE).unlink()
+    (package / "SHIPPED" / SUMS_FILE).unlink()
     assert "checksums are missing" in one(contents.models).text
 
 
 def test_a_task_that_changed(package):
-    (package / "tasks" / "bundled" / "tf-0" / "task.json").write_text("{}")
+    (package / "BUNDLED" / "tf-0" / "task.json").write_text("{}")
     assert [level for level, _ in found(contents.tasks)] == [FAILURE]
 
 

@@ -8,6 +8,7 @@ from dnatk.cli.configured import Configured, record
 from dnatk.cli.labelled import labelled_options, read_options
 from dnatk.cli.options import device_option, precision_option, threads_option
 from dnatk.cli.tables import aligned, metrics_table, seeds_line
+from dnatk.cli.task_options import task_options
 
 
 @click.command(
@@ -180,36 +181,7 @@ from dnatk.cli.tables import aligned, metrics_table, seeds_line
 @click.option(
     "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="The first."
 )
-@click.option("--name", default="", help="Of the task.  [default: the directory's]")
-@click.option("--description", default="", help="For the task's card.")
-@click.option(
-    "--class-names",
-    default="",
-    metavar="A,B,..",
-    help="Classes in words, in the order of the labels.  [default: the labels]",
-)
-@click.option(
-    "--fit",
-    default="tile",
-    show_default=True,
-    metavar="tile|center|tss:A,B",
-    help="How predict brings regions to the task's length, unless told otherwise.",
-)
-@click.option(
-    "--combine",
-    type=click.Choice(["mean", "max"]),
-    default="mean",
-    show_default=True,
-    help="How predict combines the windows of a region, unless told otherwise.",
-)
-@click.option(
-    "--rc",
-    type=click.Choice(["none", "average"]),
-    default="none",
-    show_default=True,
-    help="Whether scores are averaged over both strands.",
-)
-@click.option("--stranded", is_flag=True, help="Regions without a strand cannot be scored.")
+@task_options
 @click.option("--force", is_flag=True, help="Replace the task directory.")
 @device_option
 @precision_option

@@ -5,28 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import dnatk
 from dnatk.diagnosis.finding import FAILURE, NOTE, OK, Asked, Finding
 from dnatk.model.checksums import read_sums, wrong_files
+from dnatk.model.places import SHIPPED, known_models, user_models
+from dnatk.tasks.places import BUNDLED, known_tasks, user_tasks
 
 CURE = "pip install --force-reinstall --no-deps dnatk"
-
-PACKAGE = Path(dnatk.__file__).parent
 
 
 def models(_: Asked) -> Iterator[Finding]:
     """The models that ship, and how many are the user's own."""
-    yield from _as_recorded("contents.models", "shipped model", PACKAGE / "model" / "weights")
-    from dnatk.model.places import known_models, user_models
-
+    yield from _as_recorded("contents.models", "shipped model", SHIPPED)
     yield from _own("model", known_models(), user_models(), "dnatk models verify")
 
 
 def tasks(_: Asked) -> Iterator[Finding]:
     """The tasks that ship, and how many are the user's own."""
-    yield from _as_recorded("contents.tasks", "bundled task", PACKAGE / "tasks" / "bundled")
-    from dnatk.tasks.places import known_tasks, user_tasks
-
+    yield from _as_recorded("contents.tasks", "bundled task", BUNDLED)
     yield from _own("task", known_tasks(), user_tasks(), "dnatk tasks")
 
 

@@ -1,0 +1,47 @@
+"""Options of ``dnatk finetune`` on what the task says of itself and how it treats regions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+_OPTIONS = (
+    click.option("--name", default="", help="Of the task.  [default: the directory's]"),
+    click.option("--description", default="", help="For the task's card."),
+    click.option(
+        "--class-names",
+        default="",
+        metavar="A,B,..",
+        help="Classes in words, in the order of the labels.  [default: the labels]",
+    ),
+    click.option(
+        "--fit",
+        default="tile",
+        show_default=True,
+        metavar="tile|center|tss:A,B",
+        help="How predict brings regions to the task's length, unless told otherwise.",
+    ),
+    click.option(
+        "--combine",
+        type=click.Choice(["mean", "max"]),
+        default="mean",
+        show_default=True,
+        help="How predict combines the windows of a region, unless told otherwise.",
+    ),
+    click.option(
+        "--rc",
+        type=click.Choice(["none", "average"]),
+        default="none",
+        show_default=True,
+        help="Whether scores are averaged over both strands.",
+    ),
+    click.option("--stranded", is_flag=True, help="Regions without a strand cannot be scored."),
+)
+
+
+def task_options(command: Callable) -> Callable:
+    """What :class:`dnatk.training.finetune_config.TaskChoices` holds, but --length."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
