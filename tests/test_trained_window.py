@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from conftest import make_model, random_bases, write_fasta
+from transformers import BertForMaskedLM
 
 import dnatk
 from dnatk.analysis.inspect_inputs import InspectOptions, given_sample
 from dnatk.analysis.subject import find_subject
+from dnatk.kmers import KmerTokens
+from dnatk.kmers.vocab import MASK
 from dnatk.model.loading import read_model
 from dnatk.model.models import find_model
 
@@ -78,9 +83,29 @@ def test_finetune_tells_of_a_task_that_is_longer(length, tmp_path, run):
     assert (told in done.err) == (length > 60)
 
 
-def test_the_shipped_model_is_trained_at_every_position():
+def test_the_shipped_model_reads_late_positions_as_well_as_early_ones():
+    """Training on short windows moves a model away from its later position embeddings."""
     info = read_model("dnatk-small")
     assert info.trained_window == info.max_window == 515
+    model = BertForMaskedLM.from_pretrained(info.directory, dtype=torch.float32).eval()
+    tokens = KmerTokens(info.k, info.kmer_stride)
+    bits = []
+    for seed in range(8):
+        bases = np.frombuffer(random_bases(515, seed).encode(), dtype=np.uint8)
+        ids_T = torch.tensor([*tokens.prefix, *tokens.encode(bases), *tokens.suffix])
+        bits.append([_bits_of_span(model, ids_T, at) for at in (40, 140, 300, 450, 490)])
+    early, _, *late = np.mean(bits, axis=0)
+    assert np.max(late) < early + 0.3, "0.2 to 3 bits were lost before the last run on full windows"
+
+
+def _bits_of_span(model: BertForMaskedLM, ids_T: torch.Tensor, at: int) -> float:
+    """Mean bits of ten masked 6-mers, which hide five bases."""
+    span = slice(at, at + 10)
+    masked_T = ids_T.clone()
+    masked_T[span] = MASK
+    with torch.inference_mode():
+        log_p = model(input_ids=masked_T[None]).logits[0, span].log_softmax(dim=-1)
+    return -log_p.gather(1, ids_T[span, None]).mean().item() / np.log(2)
 
 
 def test_bundled_tasks_read_what_the_trunk_was_trained_on():
