@@ -30,6 +30,8 @@ from killing import (
     rows_in,
 )
 
+from dnatk.output.hdf5 import create
+
 processes, given, references = killing.processes, killing.given, killing.references
 
 KEPT = 9
@@ -250,6 +252,20 @@ def test_the_directory_vanishes(processes, given, tmp_path, kind):
     until(lambda: not shutil.rmtree(cwd, ignore_errors=True) and not cwd.exists())
     assert_one_line(process.wait(), 1, "No such file or directory")
     assert os.listdir(tmp_path) == []
+
+
+def test_the_directory_vanishes_while_a_file_is_made_in_it(tmp_path, monkeypatch):
+    """Between the open and the stat of HDF5, whose own text names no cause."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+
+    def file(*_, **__):
+        shutil.rmtree(gone)
+        raise OSError("Unable to synchronously create file (can't retrieve stat info for file)")
+
+    monkeypatch.setattr("h5py.File", file)
+    with pytest.raises(FileNotFoundError, match="No such file or directory"):
+        create(gone / "000001.h5", "format", 1, {})
 
 
 @pytest.mark.parametrize("kind", ["embed genome", "predict table", "predict both"])

@@ -124,9 +124,18 @@ class RegionColumns:
 def create(
     path: Path, file_format: str, version: int, attributes: Mapping[str, object]
 ) -> h5py.File:
-    """A new file of a format, marked as not complete."""
-    # Chunks are written whole and never read back: a cache of them only fills memory.
-    file = h5py.File(path, "w", rdcc_nbytes=0)
+    """A new file of a format, marked as not complete.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    try:
+        # Chunks are written whole and never read back: a cache of them only fills memory.
+        file = h5py.File(path, "w", rdcc_nbytes=0)
+    except OSError:
+        # Of a directory that vanishes between two of its steps h5py tells nothing; stat does.
+        path.absolute().parent.stat()
+        raise
     file.attrs.update(
         {"format": file_format, "format_version": version, "complete": False, **attributes}
     )
