@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import click
 
-_OPTIONS = (
+from dnatk.cli.options import options
+
+labelled_options = options(
     click.option(
         "--sequence-column",
         default="",
@@ -55,13 +55,6 @@ _OPTIONS = (
         help="Negatives to a positive.",
     ),
 )
-
-
-def labelled_options(command: Callable) -> Callable:
-    """The options of labelled files."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 def read_options(

@@ -21,6 +21,17 @@ class Device(click.ParamType):
         return value
 
 
+def options(*decorators: Callable) -> Callable:
+    """One decorator for several, in the order of ``--help``."""
+
+    def decorated(command: Callable) -> Callable:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorated
+
+
 def device_option(command: Callable) -> Callable:
     """--device."""
     return click.option(
@@ -72,24 +83,21 @@ def batch_tokens_option(command: Callable) -> Callable:
     )(command)
 
 
-def run_options(command: Callable) -> Callable:
-    """--force, --resume and --shard, of commands that write files part by part."""
-    for option in (
-        click.option(
-            "--shard",
-            metavar="I/N",
-            help="Do the I-th of N neighbouring pieces of the work, for files only; dnatk h5 merge "
-            "(or cat, of tables) joins them.",
-        ),
-        click.option(
-            "--resume",
-            is_flag=True,
-            help="Go on where the same command was cut off; a finished output is left as it is.",
-        ),
-        click.option("--force", is_flag=True, help="Overwrite the output, or begin it afresh."),
-    ):
-        command = option(command)
-    return command
+# Of commands that write files part by part.
+run_options = options(
+    click.option("--force", is_flag=True, help="Overwrite the output, or begin it afresh."),
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on where the same command was cut off; a finished output is left as it is.",
+    ),
+    click.option(
+        "--shard",
+        metavar="I/N",
+        help="Do the I-th of N neighbouring pieces of the work, for files only; dnatk h5 merge "
+        "(or cat, of tables) joins them.",
+    ),
+)
 
 
 def check_run_options(force: bool, resume: bool) -> None:

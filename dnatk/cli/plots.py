@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import click
 
+from dnatk.cli.options import options
 
-def map_options(command: Callable) -> Callable:
-    """--colour and --map."""
-    for option in (
-        click.option(
-            "--map",
-            "map_",
-            type=click.Choice(["pca", "tsne", "umap"]),
-            help="How the map is made.  [default: umap where umap-learn is installed, else pca]",
-        ),
-        click.option(
-            "--colour",
-            "--color",
-            "colour",
-            default="",
-            metavar="COLUMN",
-            help="What the map's points are coloured by: contig, strand, name, start, end, length, "
-            "or a column of the BED file by its name or number (from 1).  [default: contig, or "
-            "strand]",
-        ),
-    ):
-        command = option(command)
-    return command
+map_options = options(
+    click.option(
+        "--colour",
+        "--color",
+        "colour",
+        default="",
+        metavar="COLUMN",
+        help="What the map's points are coloured by: contig, strand, name, start, end, length, "
+        "or a column of the BED file by its name or number (from 1).  [default: contig, or "
+        "strand]",
+    ),
+    click.option(
+        "--map",
+        "map_",
+        type=click.Choice(["pca", "tsne", "umap"]),
+        help="How the map is made.  [default: umap where umap-learn is installed, else pca]",
+    ),
+)

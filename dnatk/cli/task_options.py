@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import click
 
-_OPTIONS = (
+from dnatk.cli.options import options
+
+# What :class:`dnatk.training.finetune_config.TaskChoices` holds, but --length.
+task_options = options(
     click.option("--name", default="", help="Of the task.  [default: the directory's]"),
     click.option("--description", default="", help="For the task's card."),
     click.option(
@@ -38,10 +39,3 @@ _OPTIONS = (
     ),
     click.option("--stranded", is_flag=True, help="Regions without a strand cannot be scored."),
 )
-
-
-def task_options(command: Callable) -> Callable:
-    """What :class:`dnatk.training.finetune_config.TaskChoices` holds, but --length."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
