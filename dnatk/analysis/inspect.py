@@ -206,9 +206,8 @@ def tidy(value):
 
 def _checked(output: str | Path, force: bool) -> Path:
     path = Path(output)
-    if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
-        return path
-    return check_directory(path, marker=NUMBERS_FILE, force=force)
+    empty = path.is_dir() and not any(path.iterdir())
+    return check_directory(path, marker="" if empty else NUMBERS_FILE, force=force or empty)
 
 
 def _write(findings: Findings, target: Path, record: str, progress: Progress) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dnatk.errors import OutputError
+
+log = logging.getLogger(__name__)
 
 
 def check_output(path: str | Path, *, force: bool, resume: bool = False) -> Path:
@@ -63,6 +66,8 @@ def check_directory(path: str | Path, *, marker: str, force: bool) -> Path:
     """
     path = Path(path)
     if path.exists() or path.is_symlink():
+        if Path.cwd().is_relative_to(path.resolve()):
+            raise OutputError("is where this command runs", path=path, hint="name a new directory")
         if not force:
             raise OutputError("exists already", path=path, hint="--force replaces it")
         if not (path / marker).exists():
@@ -93,18 +98,45 @@ def written_whole(path: Path) -> Iterator[Path]:
 @contextmanager
 def directory_written_whole(target: Path) -> Iterator[Path]:
     """An empty directory that takes the place of ``target`` on success, else is removed."""
-    staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+    staging = staging_of(target)
     try:
         staging.mkdir(parents=True)
         yield staging
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(staging, target)
+        put_in_place(staging, target)
     except OSError as error:
         raise OutputError(f"cannot be written: {reason(error)}", path=target) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def staging_of(target: Path) -> Path:
+    """Where a directory is made until it is whole: beside its place. Nothing is there yet."""
+    place = target.resolve()  # what a link leads to
+    staging = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+    return staging
+
+
+def put_in_place(made: Path, target: Path) -> None:
+    """Rename a directory to ``target``; what is there goes when the new one stands, not before.
+
+    Raises:
+        OSError: it cannot be done; what was there is there still.
+    """
+    place = target.resolve()
+    aside = place.with_name(f".{place.name}.{os.getpid()}.old")
+    replaces = place.exists()
+    if replaces:
+        place.rename(aside)
+    try:
+        made.rename(place)
+    except OSError:
+        if replaces:
+            aside.rename(place)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+    if aside.exists():
+        log.warning("%s: what was replaced; not all of it could be removed", aside)
 
 
 def reason(error: OSError) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from dnatk.errors import InputError, OutputError
 from dnatk.inference.fit import Fit
 from dnatk.labelled.dataset import LabelledSet, LabelSpace
-from dnatk.output.files import check_directory
+from dnatk.output.files import check_directory, put_in_place, staging_of
 from dnatk.progress import NullProgress, Progress
 from dnatk.settings import CONFIG_FILE
 from dnatk.tasks.places import TASK_FILE
@@ -88,11 +88,10 @@ def finetune(
             f"a task length of {length} bases is more than the model takes",
             hint=f"at most {trunk.max_bases}",
         )
-    staging = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    staging = staging_of(target)
     fitting = Fitting(config, sets, trunk, choices, length, device, progress or NullProgress())
     try:
+        staging.mkdir(parents=True)
         runs = [fitting.run(config.seed + i, staging) for i in range(config.seeds)]
         best = runs[0]
         for run in runs[1:]:
@@ -104,9 +103,7 @@ def finetune(
             return task.at(target)  # every rank has the same; one writes it
         if record:
             (task.directory / CONFIG_FILE).write_text(record, "utf-8")
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(task.directory, target)
+        put_in_place(task.directory, target)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror or error}", path=target) from error
     finally:
