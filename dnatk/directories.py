@@ -15,4 +15,16 @@ def user_directory(kind: str, environ: Mapping[str, str] = os.environ) -> Path:
     Args:
         kind: "config", "data" (what commands made and will need) or "cache" (can be made again).
     """
-    return Path(environ.get(f"XDG_{kind.upper()}_HOME") or Path.home() / _DEFAULTS[kind])
+    if named := environ.get(f"XDG_{kind.upper()}_HOME"):
+        return Path(named)
+    home = Path(os.path.expanduser("~"))
+    if not home.is_absolute():  # neither $HOME nor an entry for this user
+        home = Path("/")  # as containers set it then
+    return home / _DEFAULTS[kind]
+
+
+def directories_with(marker: str, root: Path) -> list[Path]:
+    """The directories in ``root`` that hold a file ``marker``; none where one may not look."""
+    if not os.path.isdir(root):
+        return []
+    return sorted(path.parent for path in root.glob(f"*/{marker}"))

@@ -477,6 +477,48 @@ def test_presets_are_heeded(run, clean_home, monkeypatch):
     assert "secret" not in json.dumps(content)
 
 
+def test_presets_of_other_commands_are_heeded_too(run, clean_home, genome, monkeypatch):
+    path = clean_home / "config" / "dnatk" / "config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(f'json = true\n[predict]\ngenome = "{genome}"\n')
+    monkeypatch.setenv("DNATK_DOCTOR_DEVICE", "cuda:7")
+    result = run("doctor", "--no-self-test", "--device", "cpu")
+    assert result.code == 0, result.out
+    assert f"genome {genome}" in " ".join(result.out.split())
+    assert "DNATK_DOCTOR_DEVICE is set, but unknown" in " ".join(result.out.split())
+    path.write_text('[finetune]\nepochs = "many"\n')
+    result = run("doctor", "--no-self-test")
+    assert result.code == 1
+    assert "config.toml:2: epochs: must be a number" in " ".join(result.out.split())
+
+
+def test_variables_of_doctor_alone_are_not_read(run, monkeypatch):
+    monkeypatch.setenv("DNATK_DOCTOR_DEVICE", "cuda:7")
+    assert run("doctor", "--no-self-test").code == 0
+
+
+def test_a_home_that_may_not_be_looked_into(monkeypatch, tmp_path):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)  # root may look into anything
+    monkeypatch.setattr(os.path, "exists", lambda path: not Path(path).is_relative_to(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    fault = "config.toml: cannot be read: Permission denied"
+    finding = one(places.settings, Asked(settings_fault=fault))
+    assert (finding.level, finding.text) == (FAILURE, fault)
+    assert "places.config" in {each.check for each in places.directories(Asked())}
+
+
+def test_a_user_without_a_home(run, monkeypatch):
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    result = run("doctor", "--no-self-test")
+    assert "cannot be checked" not in result.out
+    assert "no settings (/.config/dnatk/config.toml)" in " ".join(result.out.split())
+
+
 def test_genomes(genome, monkeypatch, tmp_path):
     assert one(places.genome).level == NOTE
     monkeypatch.setenv("DNATK_GENOME", str(genome))

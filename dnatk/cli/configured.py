@@ -100,7 +100,8 @@ def presets(ctx: click.Context, given: str | None = None) -> dict[str, Preset]:
     Raises:
         InputError: a file cannot be read, or holds a key or value that is none.
     """
-    command = str(ctx.info_name)
+    # doctor has no variables or table of its own
+    command = str(ctx.info_name) if isinstance(ctx.command, Configured) else ""
     file = None if given is None else _given_settings(given, command)
     user = user_settings()
     if user.values:

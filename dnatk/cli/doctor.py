@@ -48,8 +48,7 @@ def command(ctx, as_json, **options):
 
     if hasattr(sys.stdout, "reconfigure"):  # a report whatever the terminal can show
         sys.stdout.reconfigure(errors="backslashreplace")
-    variables, fault = _settings(ctx, options)
-    asked = Asked(**options, variables=variables, settings_fault=fault)
+    asked = Asked(**options | _settings(ctx, options))
     findings = []
     topic = None
     for finding in diagnose(asked):
@@ -77,19 +76,24 @@ def command(ctx, as_json, **options):
 
 
 def _settings(ctx, options):
-    """(known variables, what is wrong with the settings); presets are put into ``options``."""
+    """What Asked holds of variables and settings, those of ``options`` too."""
     from dnatk.cli.configured import presets
-    from dnatk.cli.keys import variables
+    from dnatk.cli.keys import configured_commands, variables
     from dnatk.errors import DnatkError
 
-    known = frozenset((*variables(), "DNATK_TEST_DATA"))
+    asked = {"variables": frozenset((*variables(), "DNATK_TEST_DATA"))}
     try:
         for name, preset in presets(ctx).items():
-            if ctx.get_parameter_source(name) is click.core.ParameterSource.DEFAULT:
-                options[name] = preset.value
+            typed = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+            if name in options and not typed:
+                asked[name] = preset.value
+        for name, other in configured_commands().items():
+            found = presets(click.Context(other, info_name=name))
+            if name == "predict" and "genome" in found:
+                asked["genome"] = found["genome"].value, found["genome"].place
     except DnatkError as error:
-        return known, str(error)
-    return known, ""
+        asked["settings_fault"] = str(error)
+    return asked
 
 
 def _show(finding):

@@ -119,7 +119,8 @@ def precision(asked: Asked) -> Iterator[Finding]:
         device = resolve_device(asked.device)
         dtype = resolve_precision(asked.precision, device)
     except ModelError as error:
-        yield Finding("compute.precision", FAILURE, str(error), "choose another --device")
+        cure = "choose another --device or --precision"
+        yield Finding("compute.precision", FAILURE, str(error), cure)
         return
     reason = precision_reason(device) if asked.precision == "auto" else "asked for"
     name = str(dtype).removeprefix("torch.")

@@ -41,6 +41,7 @@ class Asked:
         device, precision, threads: as the commands' options; None: all cores.
         self_test: whether to run the shipped model.
         variables: the DNATK_* variables that are known.
+        genome: what predict would read regions from, and where that is said; else None.
         settings_fault: what is wrong with the user's settings, "" where nothing is.
     """
 
@@ -49,6 +50,7 @@ class Asked:
     threads: int | None = None
     self_test: bool = True
     variables: frozenset[str] = frozenset()
+    genome: tuple[str, str] | None = None
     settings_fault: str = ""
 
 

@@ -21,11 +21,11 @@ def settings(asked: Asked) -> Iterator[Finding]:
     from dnatk.settings import settings_path
 
     path = settings_path()
-    facts = {"path": str(path), "exists": path.exists()}
+    facts = {"path": str(path), "exists": os.path.exists(path)}
     if asked.settings_fault:
         cure = "mend it, or move it away"
         yield Finding("places.settings", FAILURE, asked.settings_fault, cure, facts)
-    elif path.exists():
+    elif facts["exists"]:
         yield Finding("places.settings", OK, f"settings in {path}", facts=facts)
     else:
         yield Finding("places.settings", OK, f"no settings ({path})", facts=facts)
@@ -47,11 +47,14 @@ def variables(asked: Asked) -> Iterator[Finding]:
 
 def genome(asked: Asked) -> Iterator[Finding]:
     """The genome that regions are read from where no --genome is given."""
-    from dnatk.genome.locate import find_genome
+    from dnatk.genome.locate import find_genome, resolve_genome
     from dnatk.settings import read_settings
 
     try:
-        path = find_genome(None, os.environ, {} if asked.settings_fault else read_settings())
+        if asked.genome:
+            path = resolve_genome(asked.genome[0], os.environ, asked.genome[1])
+        else:
+            path = find_genome(None, os.environ, {} if asked.settings_fault else read_settings())
     except NoGenomeError:
         text = "no genome is named: predict on BED wants --genome"
         yield Finding("places.genome", NOTE, text, "dnatk config set genome FILE")
@@ -83,7 +86,8 @@ def directories(_: Asked) -> Iterator[Finding]:
         ("data", user_models().parent, "your models and tasks", "export XDG_DATA_HOME=DIR"),
     ):  # fmt: skip
         check = f"places.{name}"
-        facts: dict = {"path": str(path), "exists": path.exists(), "filesystem": _filesystem(path)}
+        facts: dict = {"path": str(path), "exists": os.path.exists(path)}
+        facts["filesystem"] = _filesystem(path)
         if (reason := _writable(path)) is not None:
             text = f"{name} {path} may not be written ({reason}): it is for {use}"
             yield Finding(check, WARNING, text, cure, facts | {"writable": False})
@@ -105,7 +109,8 @@ def _temp() -> Path:
 
 def _existing(path: Path) -> Path:
     """The nearest directory that is there: ``path`` or one above it."""
-    return next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    # os.path: of a directory that may not be looked into, pathlib raises.
+    return next(p for p in (path.absolute(), *path.absolute().parents) if os.path.exists(p))
 
 
 def _writable(path: Path) -> str | None:
@@ -165,7 +170,6 @@ def hub(_: Asked) -> Iterator[Finding]:
     from dnatk.model.hub import hub_switched_off
 
     off = hub_switched_off()
-    text = "the Hugging Face hub is not needed: only `dnatk models pull` and hub names call it"
-    if off:
-        text = f"the Hugging Face hub is switched off ({off}); only `dnatk models pull` needs it"
+    state = f"switched off ({off})" if off else "not needed"
+    text = f"the Hugging Face hub is {state}: only `dnatk models pull` and hub names call it"
     yield Finding("places.hub", OK, text, facts={"switched_off_by": off or None})

@@ -45,7 +45,7 @@ def resolve_genome(name: str, environ: Mapping[str, str], way: str = "") -> Path
 
     ``way`` tells in an error where the name was read.
     """
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.exists() and not path.is_dir():
         return path
     installed = installed_genomes(environ)
@@ -86,7 +86,7 @@ def _genomepy_directory(environ: Mapping[str, str]) -> Path:
     line = re.search(r"^genomes?_dir:[ \t]*(.*?)[ \t]*(?:[ \t]#.*)?$", text, re.MULTILINE)
     value = line[1].strip("'\"") if line else ""
     value = value if value not in ("", "null", "~") else "~/.local/share/genomes"
-    return Path(os.path.expandvars(value)).expanduser()
+    return Path(os.path.expanduser(os.path.expandvars(value)))
 
 
 def _ways(installed: Mapping[str, Path]) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from dnatk.directories import user_directory
+from dnatk.directories import directories_with, user_directory
 from dnatk.errors import ModelError, did_you_mean
 from dnatk.model.checked import shown
 
@@ -18,7 +18,7 @@ FACTS_FILE = "dnatk.json"  # what dnatk adds to it
 
 def shipped_models() -> list[str]:
     """Names of the models in this installation."""
-    return sorted(p.parent.name for p in SHIPPED.glob(f"*/{CONFIG_FILE}"))
+    return [path.name for path in directories_with(CONFIG_FILE, SHIPPED)]
 
 
 def user_models(environ: Mapping[str, str] = os.environ) -> Path:
@@ -32,9 +32,9 @@ def known_models() -> dict[str, Path]:
     A shipped model goes before a user's of the same name: tasks that ship stand on it.
     """
     found = {name: SHIPPED / name for name in shipped_models()}
-    for path in sorted(user_models().glob(f"*/{CONFIG_FILE}")):
-        if not path.parent.name.startswith("."):  # one that is being written
-            found.setdefault(path.parent.name, path.parent)
+    for path in directories_with(CONFIG_FILE, user_models()):
+        if not path.name.startswith("."):  # one that is being written
+            found.setdefault(path.name, path)
     return found
 
 

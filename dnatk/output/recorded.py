@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from dnatk.errors import InputError
@@ -19,7 +20,7 @@ def recorded(path: str | Path) -> tuple[str, Path]:
     Raises:
         InputError: there is no such file, or it keeps no options.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if path.is_dir():
         if not (path / CONFIG_FILE).is_file():
             raise InputError(f"has no {CONFIG_FILE}", path=path)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from dnatk.directories import user_directory
+from dnatk.directories import directories_with, user_directory
 
 BUNDLED = Path(__file__).parent / "bundled"
 TASK_FILE = "task.json"
@@ -21,6 +21,6 @@ def known_tasks() -> dict[str, Path]:
     """name -> directory of every task that can be named; a user's goes before a bundled one."""
     found: dict[str, Path] = {}
     for root in (user_tasks(), BUNDLED):
-        for path in sorted(root.glob(f"*/{TASK_FILE}")):
-            found.setdefault(path.parent.name, path.parent)
+        for path in directories_with(TASK_FILE, root):
+            found.setdefault(path.name, path)
     return found
