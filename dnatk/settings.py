@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -166,6 +167,8 @@ def write_setting(table: str, key: str, value: Any | None, path: Path | None = N
     # A link to where all of one's settings are kept stays one.
     with written_whole(path.resolve()) as partial:
         partial.write_text(text, "utf-8")
+        if path.exists():
+            shutil.copymode(path, partial)
     return path
 
 
@@ -179,7 +182,8 @@ def _changed(text: str, table: str, key: str, value: Any | None) -> str:
     if (table, key) in places:
         at = places.index((table, key))
         if value is not None:
-            lines[at] = f"{lines[at].partition('=')[0].rstrip()} = {toml(value)}"
+            name = lines[at].partition("=")[0].rstrip()
+            lines[at] = f"{name} = {toml(value)}{_comment(lines[at])}"
         elif _is_alone(places, at) and lines[at + 1 :][:1] == [""]:
             blank = at > 1 and not lines[at - 2]
             del lines[at - 1 - blank : at + 1]  # with the head of its table
@@ -200,6 +204,17 @@ def _changed(text: str, table: str, key: str, value: Any | None) -> str:
         at = heads[0] if heads else len(lines) - (lines[-1] == "")
         lines[at:at] = [new, ""] if heads else [new]
     return "\n".join(lines)
+
+
+def _comment(line: str) -> str:
+    """What stands behind the value of a line: a comment and the blanks before it, or nothing."""
+    for mark in re.finditer(r"\s*#", line):
+        try:
+            tomllib.loads(line[: mark.start()])
+        except tomllib.TOMLDecodeError:  # inside a text
+            continue
+        return line[mark.start() :]
+    return ""
 
 
 def _is_alone(places: list[tuple[str, str] | None], at: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from itertools import combinations
 from pathlib import Path
 
@@ -480,6 +481,38 @@ def test_a_genome_and_other_files_are_kept_whole(run, genome, tiny_model, monkey
     result = run("config", "set", "genome", "none.fa")
     assert result.code == 1
     assert result.err.startswith("dnatk: error: none.fa: no such file, and no genome that genomepy")
+
+
+def test_a_name_is_kept_where_a_directory_is_called_the_same(run, tmp_path, monkeypatch, genome):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("dnatk-small", "promoter", "hg38"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "dnatk-small" / "config.json").write_text("{}")
+    installed = tmp_path / ".local/share/genomes/hg38/hg38.fa"
+    installed.parent.mkdir(parents=True)
+    shutil.copyfile(genome, installed)
+    named = {"embed.model": "dnatk-small", "predict.task": "promoter", "genome": "hg38"}
+    for key, name in named.items():
+        assert run("config", "set", key, name).code == 0
+        assert run("config", "get", key).out == f"{name}\n"
+    assert run("config", "set", "embed.model", "~nobody/m").code == 0
+    assert run("config", "get", "embed.model").out == "~nobody/m\n"
+
+
+def test_a_value_may_begin_with_a_dash(run):
+    assert run("config", "set", "embed.layer", "-2").code == 0
+    assert options("embed")["layer"] == -2
+    assert "Usage" in run("config", "set", "-h").out
+
+
+def test_whose_code_is_run_is_only_typed(run, monkeypatch):
+    monkeypatch.setenv("DNATK_TRUST_REMOTE_CODE", "1")
+    assert options("finetune")["trust_remote_code"] is False
+    Path("x.toml").write_text("[predict]\ntask = 'promoter'\ntrust_remote_code = true\n")
+    result = run("predict", "--config", "x.toml", "x.bed")
+    said = "x.toml:3: trust_remote_code: is for the command line alone"
+    assert (result.code, result.err) == (1, f"dnatk: error: {said}\n")
 
 
 def test_a_name_of_genomepys_is_kept_as_a_name(run, tmp_path, monkeypatch):

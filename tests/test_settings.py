@@ -97,7 +97,9 @@ def test_keys_are_set_and_forgotten_one_by_one(tmp_path_factory, changes):
 
 def test_what_one_wrote_stays(home):
     path = written("# mine\ndevice = 'cpu'   # for now\n\n[embed]\nbatch-tokens = 64\n# end\n")
+    path.chmod(0o600)
     write_setting("embed", "batch_tokens", 32)
+    assert path.stat().st_mode & 0o777 == 0o600
     write_setting("", "genome", "hg38")
     write_setting("finetune", "label_column", ["a", "b"])
     assert path.read_text() == (
@@ -112,6 +114,21 @@ def test_what_one_wrote_stays(home):
     write_setting("predict", "rc", None)
     write_setting("predict", "task", None)
     assert user_settings(path).values == {"": {"genome": "hg38"}, "embed": {}, "predict": {}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("threads = 8\t# keep me", "threads = 4\t# keep me"),
+        ("threads = 8# and # me", "threads = 4# and # me"),
+        ("threads = '#8 # no' # but me", "threads = 4 # but me"),
+        ("threads = 8  ", "threads = 4"),
+    ],
+)
+def test_a_comment_behind_a_value_stays(home, before, after):
+    path = written(f"{before}\n")
+    write_setting("", "threads", 4)
+    assert path.read_text() == f"{after}\n"
 
 
 def test_a_line_that_cannot_be_changed_alone_is_left_to_its_owner(home):

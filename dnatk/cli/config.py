@@ -25,7 +25,12 @@ from dnatk.cli.keys import (
 )
 from dnatk.cli.tables import aligned
 from dnatk.errors import DnatkError, InputError
+from dnatk.model.places import CONFIG_FILE, shipped_models
 from dnatk.settings import settings_path, toml, user_settings, write_setting
+from dnatk.tasks.places import TASK_FILE
+
+# By what a directory is known to be what an option names; else it names one by its name.
+_MARKERS = {"model": CONFIG_FILE, "init": CONFIG_FILE, "task": TASK_FILE}
 
 
 def _complete(_ctx, _param, incomplete: str) -> list[str]:
@@ -58,7 +63,9 @@ def command():
     """
 
 
-@command.command("set", short_help="Set a key.")
+@command.command(
+    "set", short_help="Set a key.", context_settings={"ignore_unknown_options": True}
+)  # embed.layer -2
 @_key
 @click.argument("values", metavar="VALUE...", nargs=-1, required=True)
 @click.pass_obj
@@ -249,9 +256,12 @@ def _value(table: str, key: str, words: tuple[str, ...]) -> Any:
 
 def _whole_path(param: click.Parameter, word: str) -> str:
     """A file by its whole path, for commands run elsewhere; or a name as it is."""
-    named = re.search("DIR|FILE|FASTA|MODEL", str(param.metavar))
-    path = Path(word).expanduser()
-    return str(path.absolute()) if named and path.exists() else word
+    key, path = key_of(param), os.path.expanduser(word)
+    if key in _MARKERS:  # a model that ships goes before any directory
+        named = word not in shipped_models() and os.path.isfile(os.path.join(path, _MARKERS[key]))
+    else:
+        named = bool(re.search("FILE|FASTA", str(param.metavar))) and os.path.isfile(path)
+    return os.path.abspath(path) if named else word
 
 
 def _check_genome(value: str) -> None:

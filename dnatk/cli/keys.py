@@ -17,8 +17,9 @@ from dnatk.settings import Settings
 if TYPE_CHECKING:
     from dnatk.cli.configured import Configured
 
-# Only ever typed; and what is of one run, as all arguments are: in no environment or user's file.
-TYPED_ONLY = frozenset(("force", "resume", "config", "help"))
+# Only ever typed (whose code is run, too: files for --config may come from others); and what is of
+# one run, as all arguments are: in no environment or user's file.
+TYPED_ONLY = frozenset(("force", "resume", "config", "help", "trust_remote_code"))
 RESULTS = frozenset(("output", "h5", "shard", "plot", "report"))
 _DATA = frozenset(("bed", "region", "dev", "test", "labels_from", "labelled", "labelled_dev"))
 _WORDS = frozenset(("name", "description"))

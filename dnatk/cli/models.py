@@ -173,7 +173,7 @@ def pull(console, repo, revision, name, force):
 
     Only safetensors, configuration and tokenizer files are fetched, never pickles or code. The
     commit and the sha256 of each file are recorded; dnatk checks that it can run the model before
-    it is kept. Nothing else in dnatk needs the hub.
+    it is kept. Beside this, only finetune --model OWNER/NAME and tasks made so ask the hub.
 
     \b
     Example:
