@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import make_model, random_bases, write_fasta
-from test_foreign import make_foreign
+from test_foreign import make_foreign, tokenizer_of
 
 import dnatk
 from dnatk.errors import DnatkError, InputError, ModelError, OutputError
@@ -136,6 +136,37 @@ def test_a_model_that_is_broken_hides_no_other(run, own):
     assert "broken" not in result.out
     assert "broken/model.safetensors: cannot be read" in result.err
     assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("model.safetensors.index.json", {"weight_map": {}}, "has no weight_map"),
+        ("dnatk.json", {"k": "six"}, "k is 'six'; it must be a whole number"),
+        ("dnatk.json", {"training": ["x"]}, "training is ['x']; it must be a run, or a list"),
+        ("dnatk.json", {"training": {"sources": [{"bases": "many"}]}}, "training is {'s"),
+    ],
+)
+def test_a_file_that_is_odd_is_told_in_a_line(run, own, file, content, said):
+    broken = Path(shutil.copytree(own, user_models() / "broken"))
+    (broken / file).write_text(json.dumps(content))
+    result = run("models", "show", "broken")
+    assert (result.code, result.out) == (1, "")
+    assert f"{broken / file}: {said}" in result.err
+    assert len(result.err.splitlines()) == 1
+    result = run("models")
+    assert (result.code, len(result.err.splitlines())) == (0, 1)
+    assert "mine" in result.out
+
+
+def test_a_model_that_may_not_be_read_hides_no_other(run, own, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("dnatk.model.copying.wrong_files", refuse)
+    result = run("models", "verify", "mine", "mine")
+    assert (result.code, result.err) == (1, "")
+    assert result.out == "mine: [Errno 13] Permission denied\n" * 2
 
 
 def test_listing_imports_nothing_heavy():
@@ -428,9 +459,20 @@ def _cut_short(path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-10])
 
 
+def _encoder_and_decoder(path: Path) -> None:
+    from transformers import T5Config, T5Model
+
+    shutil.rmtree(path)
+    tokenizer = tokenizer_of("letters")
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    T5Model(T5Config(vocab_size=len(tokenizer), **sizes)).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
+        (_encoder_and_decoder, "cannot be run: "),
         (_without_safetensors, "has no model.safetensors, and pickles are not read from a hub"),
         (_with_own_code, "the code that comes with it, which is not fetched"),
         (_cut_short, "cannot be read"),

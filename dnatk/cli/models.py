@@ -131,7 +131,7 @@ def verify(ctx, models):
         try:
             problems = check_model(model)
             recorded = has_record(existing_model(model))
-        except ModelError as error:
+        except (ModelError, OSError) as error:  # the others are checked all the same
             problems, recorded = [str(error)], False
         bad |= bool(problems)
         said = "ok, files as recorded, it loads" if recorded else "ok, it loads (no SHA256SUMS)"
@@ -203,7 +203,7 @@ def _facts(card):
         yield "parameters", f"{_millions(card.parameters)}, {card.dtype}"
     for name, digest in card.sha256.items():
         yield name, f"sha256 {digest}"
-    training = card.facts.get("training") or []
+    training = card.facts.get("training", [])
     for run in training if isinstance(training, list) else [training]:
         yield "trained", _training(run)
     if card.pulled:
@@ -213,7 +213,7 @@ def _facts(card):
 
 def _training(run):
     """A run of dnatk pretrain in a line."""
-    sources = run.get("sources") or []
+    sources = run.get("sources", [])
     bases = sum(source.get("bases", 0) for source in sources)
     return (
         f"{run.get('max_steps')} steps of {run.get('batch_tokens')} tokens, {run.get('masking')}, "

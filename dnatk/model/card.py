@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dnatk.errors import ModelError, first_line
-from dnatk.model.checked import check, read_json, shown, whole
+from dnatk.model.checked import OBJECT, Rule, check, list_of, read_json, shown, whole
 from dnatk.model.checksums import SUMS_FILE
 from dnatk.model.places import CONFIG_FILE, FACTS_FILE, SHIPPED, existing_model, user_models
 from dnatk.output.files import size_and_sha256
@@ -22,6 +22,16 @@ INDEX_FILE = "model.safetensors.index.json"
 MODEL_FILES = ("*.safetensors", "*.json", "vocab.txt", "merges.txt", "*.model", "*.md", "LICENSE*")
 PICKLES = ("pytorch_model*.bin",)
 
+_PIECES = Rule(
+    "files by tensors",
+    lambda v: isinstance(v, dict) and bool(v) and all(isinstance(p, str) for p in v.values()),
+)
+# A run that trained the model, or all of them in order.
+_RUNS = Rule(
+    "a run, or a list of runs, each with the bases of its sources",
+    lambda v: all(map(_is_run, v if isinstance(v, list) else [v])),
+)
+_FACTS = {"k": whole(0), "kmer_stride": whole(0), "training": _RUNS}
 _SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "max_position_embeddings")
 
 
@@ -66,6 +76,7 @@ class ModelCard:
         config = read_json(path)
         check(config, dict.fromkeys(_SIZES, whole(1)), path)
         facts = _optional(directory / FACTS_FILE)
+        check(facts, _FACTS, directory / FACTS_FILE)
         k = facts.get("k", _last_kmer(directory) if config.get("model_type") == "bert" else 0)
         sizes = [config.get(name) for name in _SIZES]
         roots = {SHIPPED: "shipped", user_models(): "yours"}
@@ -135,6 +146,15 @@ def longest_window(positions: int, k: int, kmer_stride: int) -> int:
     return (positions - 3) * kmer_stride + k
 
 
+def _is_run(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    sources = value.get("sources", [])
+    return list_of(OBJECT).holds(sources) and all(
+        whole(0, 1 << 62).holds(source.get("bases", 0)) for source in sources
+    )
+
+
 def _optional(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
@@ -152,7 +172,7 @@ def _weights(directory: Path) -> Iterator[Path]:
     """The weights files that would be loaded: safetensors, whole or in pieces, before pickles."""
     if (index := directory / INDEX_FILE).is_file():
         pieces = read_json(index).get("weight_map")
-        if not isinstance(pieces, dict) or not all(isinstance(p, str) for p in pieces.values()):
+        if not _PIECES.holds(pieces):
             raise ModelError("has no weight_map", path=index)
         found = [directory / name for name in sorted(set(pieces.values()))]
         missing = [path.name for path in found if not path.is_file()]

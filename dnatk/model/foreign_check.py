@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dnatk.errors import first_line
+from dnatk.errors import ModelError, first_line
 from dnatk.kmers import Tokens
 from dnatk.kmers.tokens import pack
 from dnatk.model.foreign_attention import ATTENTION, attention_of, set_attention
@@ -34,6 +34,9 @@ def run_packed(trunk, tokens: Tokens, longest: int, name: str) -> None:
     in eval mode, with transformers' eager attention on one sequence at a time. Where hidden
     states differ by more than :data:`TOLERANCE`, or anything fails, the model stays as it was,
     padded, and a warning says so, once for all models of its class.
+
+    Raises:
+        ModelError: it cannot be run padded either.
 
     Args:
         longest: tokens that the model takes.
@@ -61,6 +64,15 @@ def run_packed(trunk, tokens: Tokens, longest: int, name: str) -> None:
         seen = "packed attention cannot run this model"
     trunk.first_position = None
     set_attention(model, own)
+    try:
+        with _at_rest(model):
+            trunk(*_batch(tokens, longest, model))
+    except Exception as error:  # as above
+        raise ModelError(
+            f"cannot be run: {first_line(error)[:200]}",
+            path=name,
+            hint="dnatk runs encoders, given input_ids and attention_mask",
+        ) from None
     if type(model).__name__ not in _told:
         _told.add(type(model).__name__)
         log.warning("%s: %s, running it padded", name, seen)
