@@ -139,7 +139,7 @@ def test_a_full_disk(processes, given, references, disk, kind, moment):
         plan = {"site": site, "call": 1, "when": "before"}
         assert processes.run(args, cwd, kill=plan).code == -signal.SIGKILL
         if kind == "predict table":
-            (partial(cwd, kind) / "merged.bed").unlink()
+            (partial(cwd, kind) / "merged.txt").unlink()
     else:
         cut(processes, args, cwd, 4)
     kept = rows_in(partial(cwd, kind))

@@ -458,6 +458,17 @@ def test_hdf5_of_sequences(run, tmp_path, task_of):
     np.testing.assert_allclose(frame["score"], wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize("names", [("scored.out", "vectors.out"), ("scored", "vectors")])
+def test_table_and_hdf5_may_end_alike(names, run, tmp_path, task_of):
+    """Both wait in the same directory until they are whole."""
+    write_fasta(tmp_path / "s.fa", {"a": random_bases(60, 1), "b": random_bases(60, 2)})
+    out, h5 = (tmp_path / name for name in names)
+    args = ("predict", tmp_path / "s.fa", "--task", task_of(), "-o", out, "--h5", h5, *EXACT)
+    assert run(*args).code == 0
+    frame, _ = dnatk.read_predictions(h5)
+    assert frame["contig"].tolist() == [row["name"] for row in table(out.read_text())] == ["a", "b"]
+
+
 def test_a_file_is_written_whole_or_not_at_all(predict_on, tmp_path):
     out = tmp_path / "out.bed"
     result = predict_on("chr1\t0\t60\nchr9\t0\t60\n", "-o", out, "--on-error", "fail", code=1)

@@ -185,7 +185,7 @@ class Sink:
         self._open_h5(path).finish()
 
     def _merged_text(self) -> Path:
-        merged = staged(self._store, self._outputs.table_path)
+        merged = staged(self._store, self._outputs.table_path, ".txt")
         with open(merged, "wb") as whole:
             whole.write(self._outputs.head(self._command).encode())
             for number in sorted(self._store.made):

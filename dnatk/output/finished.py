@@ -49,7 +49,7 @@ def merged_h5(
     Returns:
         Where it is, and its rows.
     """
-    merged = staged(store, final)
+    merged = staged(store, final, ".h5")
     parts = [store.path(number, ".h5") for number in sorted(store.made)]
     if not parts:
         parts = [store.directory / "merged.empty"]
@@ -64,8 +64,12 @@ def merged_h5(
     return merged, rows
 
 
-def staged(store: PartStore, final: Path) -> Path:
-    """Where a file waits for its final name: among the parts if that is its directory."""
+def staged(store: PartStore, final: Path, suffix: str) -> Path:
+    """Where a file waits for its final name: among the parts if that is its directory.
+
+    Args:
+        suffix: of its parts; that of its name may be another file's too.
+    """
     if final.parent.resolve() == store.output.parent.resolve():
-        return store.directory / f"merged{final.suffix}"
+        return store.directory / f"merged{suffix}"
     return final.with_name(f".{final.name}.merged")
