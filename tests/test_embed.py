@@ -187,6 +187,16 @@ def test_streamed_fasta_equals_the_file(embed_to, genome, monkeypatch):
     np.testing.assert_array_equal(vectors, from_file[1])
 
 
+def test_a_file_called_as_stdin_takes_no_regions_of_it(tmp_path, genome, tiny_model, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").write_text("chr1\t0\t60\n")
+    given = b"chr1\t0\t100\nchr1\t100\t200\nchr1\t200\t300\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+    embed(genome, "out.h5", bed="-", model=tiny_model, options=EmbedOptions(**EXACT))
+    regions, _ = dnatk.read_embeddings("out.h5")
+    assert regions["start"].tolist() == [0, 100, 200]
+
+
 def test_non_overlapping_kmers(tmp_path, genome):
     model = make_model(tmp_path / "m", kmer_stride=6)
     options = EmbedOptions(pool="none", **EXACT)

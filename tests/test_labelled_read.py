@@ -301,7 +301,9 @@ def test_side_tables_that_do_not_fit(tmp_path):
             read_labelled(path, ReadOptions(side_labels=str(side)))
 
 
-def test_what_is_no_file(tmp_path):
+def test_what_is_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").touch()  # "-" is standard input all the same
     with pytest.raises(InputError, match="no such file"):
         read_labelled(tmp_path / "none.csv", ReadOptions())
     for path in ("-", tmp_path):

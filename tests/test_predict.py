@@ -596,6 +596,7 @@ def test_a_malformed_line_stops_before_anything_is_written(predict_on, tmp_path)
         (("--fit", "tss:-250,+50"), 1, "the fit 'tss:-250,+50' is 300 bases, the task reads 60"),
         (("--fit", "middle"), 1, "cannot read the fit 'middle' (write tile, center or tss:-250"),
         (("--embeddings",), 2, "--embeddings go into the file of --h5."),
+        (("--h5", "-"), 2, "HDF5 cannot go to stdout; name a file with --h5."),
         (("--combine", "median"), 2, "'median' is not one of 'mean', 'max', 'tiles'"),
         (("--device", "cuda:77"), 1, "device 'cuda:77' is not here"),
         (("-o", "{here}/x", "--h5", "{here}/x"), 1, "x: cannot be both the table and the HDF5"),
@@ -706,6 +707,18 @@ def test_stdin_is_read_as_a_file_is(source, stdin, run, tmp_path, genome, task_o
     wanted = run("predict", tmp_path / "in", *args)
     stdin(INPUTS[source] + "\n")
     assert run("predict", "-", *args).out == wanted.out != ""
+
+
+def test_a_file_called_as_stdin_takes_no_rows_of_it(
+    stdin, run, tmp_path, genome, task_of, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    args = ("predict", "-", "--task", task_of(), "--genome", genome, "--no-provenance", *EXACT)
+    stdin(INPUTS["bed"])
+    wanted = run(*args).out
+    Path("-").write_text("chr1\t0\t60\n")
+    stdin(INPUTS["bed"])
+    assert run(*args).out == wanted
 
 
 def test_first_rows_come_while_the_input_is_still_open(

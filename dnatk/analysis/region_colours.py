@@ -15,7 +15,7 @@ import numpy as np
 
 from dnatk.errors import InputError
 from dnatk.genome.bed import is_header, read_bed
-from dnatk.genome.files import open_text
+from dnatk.genome.files import open_text, readable_again
 from dnatk.output import layout
 
 BED_NAMES = ("chrom", "start", "end", "name", "score", "strand")
@@ -84,7 +84,7 @@ def check_colour(colour: str, bed: str | Path | None) -> None:
 
 
 def _is_file(bed: str | Path | None) -> bool:
-    return bed is not None and Path(bed).is_file()
+    return bed is not None and readable_again(bed)
 
 
 def colours_of(

@@ -100,6 +100,8 @@ def command(
     check_run_options(force, resume)
     if report == "-":
         raise click.UsageError("the report is a file of its own: name it.")
+    if h5 == "-":
+        raise click.UsageError("HDF5 cannot go to stdout; name a file with --h5.")
     if options["embeddings"] and h5 is None:
         if is_typed(click.get_current_context(), "embeddings"):
             raise click.UsageError("--embeddings go into the file of --h5.")

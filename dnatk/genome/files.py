@@ -44,6 +44,14 @@ def _unpacked(handle: BinaryIO) -> BinaryIO:
     return gzip.open(handle, "rb") if handle.peek(2)[:2] == GZIP else handle
 
 
+def readable_again(path: str | Path) -> bool:
+    """Whether it is a file: standard input, or a pipe with a name, can be read once.
+
+    ``-`` is standard input even where a file is called so.
+    """
+    return str(path) != "-" and Path(path).is_file()
+
+
 def sha256(path: str | Path) -> str:
     """Hexadecimal sha256 of a file as it lies on disk."""
     with open(path, "rb") as handle:

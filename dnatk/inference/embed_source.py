@@ -9,6 +9,7 @@ from typing import Any
 
 from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome, read_fasta
+from dnatk.genome.files import readable_again
 from dnatk.genome.regions import Region, parse_region
 from dnatk.genome.windows import Tiling
 from dnatk.inference.batches import Tile
@@ -68,8 +69,7 @@ def embed_source(
             again=not stream,
         )
     wanted = [parse_region(text, contigs) for text in regions]
-    # "-", or a pipe with a name, can be read once.
-    again = bed is None or Path(bed).is_file()
+    again = bed is None or readable_again(bed)
     items = (lambda: wanted) if bed is None else (lambda: read_bed(bed))
     return EmbedSource(
         contigs,

@@ -12,6 +12,7 @@ from typing import TextIO, cast
 from dnatk.errors import InputError, OutputError
 from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome
+from dnatk.genome.files import readable_again
 from dnatk.genome.locate import find_genome
 from dnatk.genome.sniff import open_regions_or_sequences
 from dnatk.inference.fit import Fit
@@ -165,7 +166,7 @@ def _provenance(task: Task, source: str | Path, genome: Path | None, command: st
 
 def _count(source: str | Path, genome: Genome, on_error: str) -> int | None:
     """Read a BED file to its end before any work, so that line 90,000 fails in the first second."""
-    if not Path(source).is_file():  # "-", or a pipe with a name: it can be read once
+    if not readable_again(source):
         return None
     count, columns = 0, 0
     for region in read_bed(source):

@@ -13,6 +13,7 @@ from typing import Any
 from dnatk import __version__
 from dnatk.errors import InputError
 from dnatk.genome.fasta import Genome
+from dnatk.genome.files import readable_again
 from dnatk.genome.regions import Region
 from dnatk.genome.sniff import open_regions_or_sequences
 from dnatk.inference.batches import Tile
@@ -69,7 +70,7 @@ class Work:
         self._source = source
         self._opened: Iterator[Any] | None = chain([head], items)
         self.contigs: dict[str, int] = {}
-        self.again = Path(source).is_file()  # "-", or a pipe with a name, can be read once
+        self.again = readable_again(source)
         self.first = head if kind == "bed" else Region(head[0], 0, len(head[1]))
 
     def items(self) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dnatk.errors import InputError
-from dnatk.genome.fasta import open_text
+from dnatk.genome.files import open_text, readable_again
 from dnatk.genome.regions import Region
 from dnatk.labelled.bed import rows_of_bed
 from dnatk.labelled.dataset import LabelledSet, LabelSpace
@@ -45,7 +45,7 @@ def read_labelled(
     (80, 'binary', [40, 40])
     """
     options = options or ReadOptions()
-    if not Path(path).is_file() and (str(path) == "-" or Path(path).exists()):
+    if not readable_again(path) and (str(path) == "-" or Path(path).exists()):
         raise InputError("labelled data must be a file", path=path, hint="no pipe, no directory")
     if space is not None:
         options = replace(options, kind=space.kind, positive="")
