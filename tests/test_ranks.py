@@ -461,3 +461,24 @@ def test_a_shard_is_not_resumed_as_another(embed_args, run, tmp_path):
     result = run(*embed_args("tiles", tmp_path / "o.h5", "--shard", "2/3", "--resume"))
     assert result.code == 1
     assert "is finished, but with shard 1/3, not 2/3" in result.err
+
+
+@pytest.mark.parametrize("what", ["embed", "predict"])
+def test_a_shard_is_not_resumed_as_the_whole(what, embed_args, predict_args, run, tmp_path):
+    """Nor the whole as a shard."""
+
+    def arguments(name: str, *more: str) -> list[object]:
+        if what == "embed":
+            return embed_args("tiles", tmp_path / f"{name}.h5", *more)
+        return predict_args(
+            "fasta", tmp_path / f"{name}.tsv", "--h5", tmp_path / f"{name}.h5", *more
+        )
+
+    assert run(*arguments("part", "--shard", "1/2")).code == 0
+    result = run(*arguments("part", "--resume"))
+    assert result.code == 1
+    assert "is finished, but with shard 1/2, not none" in result.err
+    assert run(*arguments("whole")).code == 0
+    result = run(*arguments("whole", "--shard", "1/2", "--resume"))
+    assert result.code == 1
+    assert "is finished, but with shard none, not 1/2" in result.err

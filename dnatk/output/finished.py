@@ -21,8 +21,9 @@ def finished_rows(path: Path, file_format: str, facts: Mapping[str, object]) -> 
         return None
     try:
         with open_complete(path, file_format, "such a file") as file:
-            for key, now in facts.items():
-                if key not in NAMES and (before := file.attrs.get(key)) != now:
+            # A file of the whole has no shard, nor have the facts of such a run.
+            for key, now in {"shard": "none", **facts}.items():
+                if key not in NAMES and (before := file.attrs.get(key, "none")) != now:
                     raise OutputError(
                         f"is finished, but with {key} {before}, not {now}",
                         path=path,
