@@ -614,6 +614,12 @@ def test_options_that_a_kind_has_not(predict_on, tmp_path):
     assert "a regression task gives values, no probabilities" in result.err
     result = predict_on("chr1\t0\t60\n", "--h5", tmp_path / "x.h5", kind="per-base", code=1)
     assert "a per-base task gives runs of bases" in result.err
+    for fit in ("tss:-20,+0", "tss:+0,+40", "tss:+310,+360"):
+        result = predict_on("chr1\t600\t900\tx\t0\t+\n", "--fit", fit, kind="per-base", code=1)
+        assert result.err == (
+            f"dnatk: error: a per-base task labels the bases of regions, --fit {fit} reads others "
+            "(tile or center)\n"
+        )
     assert not list(tmp_path.glob("*.h5"))
 
 

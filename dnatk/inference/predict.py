@@ -106,6 +106,11 @@ def predict(
             path="<stdin>" if str(source) == "-" else source,
             hint="tile or center",
         )
+    if kind == "bed" and task.kind == "per-base" and fit.kind == "tss":
+        raise InputError(
+            f"a per-base task labels the bases of regions, --fit {fit} reads others",
+            hint="tile or center",
+        )
     located = find_genome(genome, os.environ, read_settings()) if kind == "bed" else None
     form = options.format or ("bed" if kind == "bed" else "tsv")
     with nullcontext() if located is None else Genome(located) as sequences:
