@@ -185,6 +185,9 @@ def test_each_harm_is_told_with_its_place(run, tmp_path, kind, harm, said):
     said = said.replace("row *", f"row {first}" if "scored" in harm.__qualname__ else "row *")
     patterns = [f"{path}: {said}", f"{path}: {said} (and * more)"]
     assert any(fnmatchcase(line, each) for line in lines for each in patterns), done.out
+    for command in (["info"], ["export"], ["merge", "-o", tmp_path / "out.h5"]):
+        done = run("h5", *command, path)  # which need not come by it
+        assert done.code == 0 or done.err.startswith(f"dnatk: error: {path}: "), done.err
 
 
 def test_a_row_that_was_not_scored_has_no_label_and_no_tokens(tmp_path):
@@ -232,6 +235,21 @@ def test_a_damaged_file_is_a_line_and_not_a_traceback(run, tmp_path, pooled):
         for command in (["info"], ["export"], ["merge", "-o", out, "--force"]):
             done = run("h5", *command, pooled)  # which need not come by it
             assert done.code == 0 or done.err.startswith(f"dnatk: error: {pooled}: "), done.err
+
+
+def test_columns_that_are_not_equally_long_are_not_exported(run, tmp_path):
+    """The rows that they have in common are not those of the file."""
+    path = write(tmp_path / "a.h5", "multiclass", make_rows("multiclass", 40, 5))
+    for name in ("region/end", "region/name", "prediction/label", "prediction/probability"):
+        with h5py.File(path, "a") as file:
+            file[name].resize(41, axis=0)
+        done = run("h5", "export", path)
+        assert (done.code, done.out) == (1, "")
+        assert done.err == (
+            f"dnatk: error: {path}: its columns are not equally long (dnatk h5 verify says which)\n"
+        )
+        with h5py.File(path, "a") as file:
+            file[name].resize(40, axis=0)
 
 
 def test_other_files_are_named(run, tmp_path):

@@ -12,6 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from Bio.Seq import reverse_complement
@@ -467,6 +468,18 @@ def test_table_and_hdf5_may_end_alike(names, run, tmp_path, task_of):
     assert run(*args).code == 0
     frame, _ = dnatk.read_predictions(h5)
     assert frame["contig"].tolist() == [row["name"] for row in table(out.read_text())] == ["a", "b"]
+
+
+def test_a_finished_file_that_is_damaged_is_told(run, tmp_path, task_of):
+    write_fasta(tmp_path / "s.fa", {"a": random_bases(60, 1)})
+    h5 = tmp_path / "p.h5"
+    args = ("predict", tmp_path / "s.fa", "--task", task_of(), "--h5", h5, *EXACT)
+    assert run(*args).code == 0
+    with h5py.File(h5, "a") as file:
+        del file["region/start"]
+    result = run(*args, "--resume")
+    assert (result.code, result.out) == (1, "")
+    assert result.err == (f"dnatk: error: {h5}: is a damaged HDF5 file (--force overwrites it)\n")
 
 
 def test_a_file_is_written_whole_or_not_at_all(predict_on, tmp_path):

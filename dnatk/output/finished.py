@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dnatk.errors import InputError, OutputError
 from dnatk.output.hdf5 import open_complete
+from dnatk.output.layout import damage_told
 from dnatk.output.merge import Piece, merge_rows
 from dnatk.output.part_store import NAMES, PartStore, unfinished
 
@@ -20,7 +21,7 @@ def finished_rows(path: Path, file_format: str, facts: Mapping[str, object]) -> 
     if not path.exists() or unfinished(path):
         return None
     try:
-        with open_complete(path, file_format, "such a file") as file:
+        with damage_told(path), open_complete(path, file_format, "such a file") as file:
             # A file of the whole has no shard, nor have the facts of such a run.
             for key, now in {"shard": "none", **facts}.items():
                 if key not in NAMES and (before := file.attrs.get(key, "none")) != now:

@@ -74,7 +74,7 @@ def damage_told(path: str | Path) -> Iterator[None]:
     """What h5py says of a damaged file becomes :class:`InputError`; for reading, not writing."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, LookupError, ValueError) as error:
         raise InputError("is a damaged HDF5 file", path=path) from error
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from dnatk.errors import InputError
 from dnatk.output import layout
 from dnatk.output.table import shown_classes
 
@@ -41,6 +42,9 @@ class RowBlocks:
     Attributes:
         names: of the columns; numbers: p_CLASS or value_NAME; vectors: e0, e1, ...
         types: of the columns; "O" are texts.
+
+    Raises:
+        InputError: a dataset is missing, or not as long as the others.
     """
 
     def __init__(self, file: h5py.File, path: Path) -> None:
@@ -67,6 +71,7 @@ class RowBlocks:
         self.vectors = [f"e{i}" for i in range(self.width)]
         self.dtype = None if self._vectors is None else self._vectors.dtype
         self._end_N = self._ends() if layout.is_per_token(file) else None
+        self._check_lengths()
         self.types = {
             name: np.dtype("O") if data.dtype.kind == "S" or name == "contig" else data.dtype
             for name, data in self._columns.items()
@@ -113,6 +118,17 @@ class RowBlocks:
 
     def _dataset(self, name: str) -> h5py.Dataset:
         return layout.dataset(self._file, name, self.path)
+
+    def _check_lengths(self) -> None:
+        """The rows that columns of different lengths have in common are not those of the file."""
+        vectors = self._vectors if self._end_N is None else self._end_N
+        rows = (*self._columns.values(), self._numbers, vectors)
+        if len({data.shape[:1] for data in rows if data is not None}) > 1:
+            raise InputError(
+                "its columns are not equally long",
+                path=self.path,
+                hint="dnatk h5 verify says which",
+            )
 
     def _ends(self) -> np.ndarray:
         """(N,) where each region's rows end, one for those without tokens."""
