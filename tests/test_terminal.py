@@ -326,6 +326,34 @@ def test_other_encodings_stop_nothing(environment, task_of, tmp_path):
 # ---------------------------------------------------------------- machines
 
 
+def test_a_stdout_that_is_closed_stops_nothing_but_what_needs_it(
+    run, genome, task_of, tmp_path, monkeypatch
+):
+    """As some daemons start programs, and a shell by >&-."""
+
+    def closed(*args: object) -> tuple[int, str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", None)
+            patch.setattr(sys, "__stdout__", None)
+            result = run(*args)
+            sys.stdout.close()  # what stood in for it
+            assert result.out == ""
+            return result.code, result.err
+
+    (tmp_path / "r.bed").write_text("chr1\t0\t60\n")
+    predict = ("-q", "predict", tmp_path / "r.bed", "--task", task_of(), "--genome", genome)
+    h5, need = tmp_path / "o.h5", "stdout is closed; name a file with -o."
+    assert closed(*predict, "-o", tmp_path / "o.bed") == (0, "")
+    assert closed(*predict, "--h5", h5) == (0, "")
+    assert (tmp_path / "o.bed").exists()
+    assert h5.exists()
+    assert closed("h5", "info", h5) == (0, "")
+    assert closed("h5", "export", h5, "-o", tmp_path / "o.tsv")[0] == 0
+    for args in (predict, ("h5", "export", h5)):
+        code, said = closed(*args)
+        assert (code, need in said) == (2, True), said
+
+
 def test_facts_are_json_where_a_machine_reads(run, genome, tiny_model, task_of, tmp_path):
     shown = json.loads(run("tasks", "show", "promoter", "--json").out)
     (listed,) = (

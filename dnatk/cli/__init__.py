@@ -18,7 +18,14 @@ from click.shell_completion import CompletionItem
 
 from dnatk import __version__
 from dnatk.cli.completion import complete_values, completing
-from dnatk.cli.layout import HELP_NAMES, Context, accept_any_text, fit_terminal, help_width
+from dnatk.cli.layout import (
+    HELP_NAMES,
+    Context,
+    accept_any_text,
+    fit_terminal,
+    help_width,
+    open_closed_streams,
+)
 from dnatk.errors import DnatkError, NoGenomeError, did_you_mean
 
 # name -> what it does, in one line; the module is dnatk.cli.<name>, the command object `command`.
@@ -127,6 +134,7 @@ def main(args: list[str] | None = None) -> None:
     debug = "--debug" in (sys.argv[1:] if args is None else args)
     # As an exception it runs the clean-up on its way out, so no partial file stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    open_closed_streams()
     accept_any_text()
     options = {"standalone_mode": False, "terminal_width": help_width()}
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from dnatk.cli.layout import hanging, table_width
+from dnatk.cli.layout import check_stdout, hanging, table_width
 from dnatk.cli.plots import map_options
 
 _SUFFIXES = {".tsv": "tsv", ".txt": "tsv", ".npz": "npz", ".parquet": "parquet", ".h5ad": "h5ad"}
@@ -104,6 +104,8 @@ def export(console, file, output, format, force):
         raise click.UsageError(f"{output}: name the format with --format.")
     if output == "-" and format != "tsv":
         raise click.UsageError(f"{format} cannot go to stdout; name a file with -o.")
+    if output == "-":
+        check_stdout()
 
     from dnatk.output.export import export
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
@@ -46,6 +47,22 @@ def help_width() -> int | None:
 def table_width() -> int | None:
     """Columns of the terminal that stdout is; None where it is a file or a pipe."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def open_closed_streams() -> None:
+    """A standard stream that is closed, as some daemons start programs, becomes an empty one.
+
+    Nor is its number given to a file then, into which other libraries would write their messages.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+def check_stdout() -> None:
+    """Refuse to write a table to a stdout that was closed from the start: it would be lost."""
+    if sys.__stdout__ is None:
+        raise click.UsageError("stdout is closed; name a file with -o.")
 
 
 def accept_any_text() -> None:

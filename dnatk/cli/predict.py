@@ -7,6 +7,7 @@ import sys
 import click
 
 from dnatk.cli.configured import Configured, command_line, is_typed, record
+from dnatk.cli.layout import check_stdout
 from dnatk.cli.options import (
     batch_tokens_option,
     check_run_options,
@@ -102,6 +103,8 @@ def command(
         raise click.UsageError("the report is a file of its own: name it.")
     if h5 == "-":
         raise click.UsageError("HDF5 cannot go to stdout; name a file with --h5.")
+    if output == "-" and h5 is None:
+        check_stdout()
     if options["embeddings"] and h5 is None:
         if is_typed(click.get_current_context(), "embeddings"):
             raise click.UsageError("--embeddings go into the file of --h5.")
