@@ -231,6 +231,31 @@ def test_names_of_any_kind_come_out_as_they_went_in(tmp_path, embed, predict, be
     assert triples(regions) == [("c:1-9", 0, 23), ("c:1-9", 0, 10)]
 
 
+def test_names_of_files_need_not_be_text(run, genome, model, task, tmp_path, monkeypatch):
+    """They are shown as far as they are."""
+    source = tmp_path / os.fsdecode(b"r\xff.bed")
+    source.write_text("chr1\t0\t60\n")
+    shown = f"{tmp_path}/r\\udcff.bed"
+    h5, table, page = (tmp_path / name for name in ("o.h5", "o.bed", "o.html"))
+
+    def dnatk_says(*args: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["dnatk", *map(str, args)])
+        result = run("-q", *args)
+        assert (result.code, result.err) == (0, "")
+        return result.out
+
+    predict = ("predict", source, "--task", task, "--genome", genome)
+    text = dnatk_says(*predict)
+    assert f"##dnatk input={shown}\n" in text
+    assert f"##dnatk command=dnatk predict '{shown}'" in text
+    dnatk_says(*predict, "-o", table, "--h5", h5, "--report", page)
+    assert f"##dnatk input={shown}\n" in table.read_text("utf-8")
+    assert "r\\udcff.bed, scored by" in page.read_text("utf-8")
+    assert f"dnatk predict '{shown}'" in dnatk_says("h5", "info", h5)
+    dnatk_says("embed", genome, "--bed", source, "-o", h5, "--model", model, "--force")
+    assert f"--bed '{shown}'" in dnatk_says("h5", "info", h5)
+
+
 def test_region_names_may_repeat_and_be_anything(genome, embed, predict, bed):
     names = ["same", "same", "", ".", "a b", "é", "x" * 5000, "NA", "#x", "same"]
     source = bed(*(("chr1", i, i + 60, name) for i, name in enumerate(names)))

@@ -74,7 +74,8 @@ class Report:
             shard=self.shard,
         )
         with written_whole(self.path) as partial:
-            partial.write_text(page, encoding="utf-8")
+            # Of a file's name bytes that are no text are shown as numbers.
+            partial.write_text(page, encoding="utf-8", errors="backslashreplace")
 
     def _read(self, path: Path, above: int) -> None:
         with open(path, encoding="utf-8", newline="\n") as lines:

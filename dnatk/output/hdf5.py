@@ -29,6 +29,7 @@ import numpy as np
 
 from dnatk.errors import InputError
 from dnatk.genome.regions import Region
+from dnatk.output.provenance import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,9 +137,9 @@ def create(
         # Of a directory that vanishes between two of its steps h5py tells nothing; stat does.
         path.absolute().parent.stat()
         raise
-    file.attrs.update(
-        {"format": file_format, "format_version": version, "complete": False, **attributes}
-    )
+    root = {"format": file_format, "format_version": version, "complete": False, **attributes}
+    for key, value in root.items():
+        file.attrs[key] = printable(value) if isinstance(value, str) else value
     return file
 
 

@@ -39,7 +39,12 @@ def provenance(
     }
     # A name with a line end must not begin a line of its own.
     return [
-        f"##dnatk {key}={' '.join(str(value).splitlines())}"
+        f"##dnatk {key}={printable(' '.join(str(value).splitlines()))}"
         for key, value in facts.items()
         if value is not None
     ]
+
+
+def printable(text: str) -> str:
+    """Text that UTF-8 can say: a file's name may hold bytes that are none, shown as \\udcff."""
+    return text.encode("utf-8", "backslashreplace").decode()
