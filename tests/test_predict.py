@@ -470,6 +470,22 @@ def test_table_and_hdf5_may_end_alike(names, run, tmp_path, task_of):
     assert frame["contig"].tolist() == [row["name"] for row in table(out.read_text())] == ["a", "b"]
 
 
+def test_a_finished_file_gives_stdout_no_rows_and_gets_no_vectors(run, tmp_path, task_of):
+    write_fasta(tmp_path / "s.fa", {"a": random_bases(60, 1), "b": random_bases(60, 2)})
+    h5 = tmp_path / "p.h5"
+    args = ("predict", tmp_path / "s.fa", "--task", task_of(), "--h5", h5, *EXACT)
+    assert run(*args).code == 0
+    result = run(*args, "--resume")
+    assert (result.code, result.out) == (0, "")
+    assert result.err == f"{h5}: 2 rows, 2 of them made before, none to stdout\n"
+    result = run(*args, "--resume", "--embeddings")
+    assert (result.code, result.out) == (1, "")
+    assert result.err == (
+        f"dnatk: error: {h5}: is finished, but with embeddings False, not True "
+        "(name another output, or --force overwrites it)\n"
+    )
+
+
 def test_a_finished_file_that_is_damaged_is_told(run, tmp_path, task_of):
     write_fasta(tmp_path / "s.fa", {"a": random_bases(60, 1)})
     h5 = tmp_path / "p.h5"

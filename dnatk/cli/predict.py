@@ -148,4 +148,7 @@ def command(
     for status, count in summary.unscored.items():
         counts.append(f"{count:,} NA ({Status(status).note.replace('_', ' ')})")
     where = "stdout" if output == "-" else output
+    if output == "-" and summary.finished:
+        where = h5
+        counts.append("none to stdout")
     console.say(progress.closing(f"{where}: {', '.join(counts)}"))

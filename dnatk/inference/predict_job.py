@@ -35,11 +35,15 @@ from dnatk.tasks.scorer import Scorer
 
 @dataclass
 class PredictSummary:
-    """What was written: rows; of these NA ones by reason, and those a run before has made."""
+    """What was written: rows; of these NA ones by reason, and those a run before has made.
+
+    Of a run that was ``finished`` before nothing is written, also to a stream.
+    """
 
     rows: int = 0
     unscored: dict[Status, int] = field(default_factory=dict)
     kept: int = 0
+    finished: bool = False
 
     @classmethod
     def of(cls, rows: int, unscored: Mapping[int, int], kept: int = 0) -> PredictSummary:
@@ -154,8 +158,9 @@ class Job:
         size = part_bases(engine.batch_tokens)
         share, total = self.sharing.share(self.work, size)
         expected = None if self.options.combine == "tiles" or ranks.world > 1 else total
-        if resume and (rows := outputs.finished(facts, expected)) is not None:
-            return PredictSummary(rows, {}, kept=rows)
+        asked_of_file = {**facts, "embeddings": self.options.embeddings}
+        if resume and (rows := outputs.finished(asked_of_file, expected)) is not None:
+            return PredictSummary(rows, {}, kept=rows, finished=True)
         what = {
             "output": FORMAT,
             **facts,

@@ -15,16 +15,20 @@ from dnatk.output.part_store import NAMES, PartStore, unfinished
 def finished_rows(path: Path, file_format: str, facts: Mapping[str, object]) -> int | None:
     """Rows of a finished file at ``path``; None where there is none, or a run is at it.
 
+    Args:
+        facts: that stand in its root; "embeddings": whether it has vectors.
+
     Raises:
-        OutputError: it is damaged, or other ``facts`` than these stand in its root.
+        OutputError: it is damaged, or has other ``facts`` than these.
     """
     if not path.exists() or unfinished(path):
         return None
     try:
         with damage_told(path), open_complete(path, file_format, "such a file") as file:
+            held = {"embeddings": "embedding" in file, **file.attrs}
             # A file of the whole has no shard, nor have the facts of such a run.
             for key, now in {"shard": "none", **facts}.items():
-                if key not in NAMES and (before := file.attrs.get(key, "none")) != now:
+                if key not in NAMES and (before := held.get(key, "none")) != now:
                     raise OutputError(
                         f"is finished, but with {key} {before}, not {now}",
                         path=path,
