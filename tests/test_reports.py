@@ -16,7 +16,7 @@ from html_pages import Page
 from dnatk.inference.predict_page import predict_page
 from dnatk.labelled.dataset import LabelSpace
 from dnatk.output.part_store import PartStore
-from dnatk.output.prediction_figures import genome_tracks, tracked
+from dnatk.output.prediction_figures import genome_tracks, histogram, tracked
 from dnatk.output.prediction_tally import MOST_CONTIGS, Bins, PredictionTally
 from dnatk.tasks.task import Task
 from dnatk.training.config import PretrainConfig
@@ -339,6 +339,22 @@ def test_tracks_are_of_the_longest_contigs_in_the_genomes_order():
     segments = figure.axes[0].collections[0].get_segments()
     assert {round(float(high), 6) for (_, _), (_, high) in segments} == {0.75}
     assert max(float(x) for (x, _), _ in segments) < 300
+
+
+@pytest.mark.parametrize(("thresholds", "at"), [((), 0.5), ((0.0,), 0.0), ((0.25,), 0.25)])
+def test_the_threshold_is_drawn_where_it_is_told(task_of, tmp_path, monkeypatch, thresholds, at):
+    drawn = []
+
+    def seen(tally, classes, name, threshold, unit):
+        drawn.append(threshold)
+        return histogram(tally, classes, name, threshold, unit)
+
+    monkeypatch.setattr("dnatk.inference.predict_page.histogram", seen)
+    task = replace(Task.read(task_of("binary")), thresholds=thresholds)
+    tally = tally_of("binary", ("n", "p"), [row(i, "p", 0.9) for i in range(3)])
+    page = shown(predict_page(tally, task, source="s", lengths={}, provenance=[]), tmp_path)
+    assert drawn == [at]
+    assert f"The dashed line is the threshold, {at:.3g}." in columns(page)
 
 
 def test_evil_names_on_the_page_of_predictions(task_of, tmp_path):

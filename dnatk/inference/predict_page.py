@@ -120,14 +120,15 @@ def _label_name(name: str) -> str:
 
 def _scores(tally: PredictionTally, task: Task) -> Iterator[str]:
     name, unit = score_name(task), task.kind != "regression"
-    threshold = task.thresholds[0] if task.kind == "binary" and task.thresholds else None
+    # Without one the labels go by 0.5.
+    threshold = (task.thresholds or (0.5,))[0] if task.kind == "binary" else None
     yield html.heading("Scores")
     figure = histogram(tally, shown_classes(task.shown), name, threshold, unit)
     yield html.figure(as_svg(figure), f"Histogram of the {name}")
     text = f"From {tally.lowest:.4g} to {tally.highest:.4g}, mean {tally.mean:.4g}."
     if task.kind == "binary":
         text += (
-            f" The dashed line is the threshold, {threshold or 0.5:.3g}. Two heaps at the ends: "
+            f" The dashed line is the threshold, {threshold:.3g}. Two heaps at the ends: "
             "the task tells these regions apart. One heap in the middle: it does not."
         )
     elif task.kind == "multiclass":
