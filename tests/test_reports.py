@@ -354,7 +354,7 @@ def test_the_threshold_is_drawn_where_it_is_told(task_of, tmp_path, monkeypatch,
     tally = tally_of("binary", ("n", "p"), [row(i, "p", 0.9) for i in range(3)])
     page = shown(predict_page(tally, task, source="s", lengths={}, provenance=[]), tmp_path)
     assert drawn == [at]
-    assert f"The dashed line is the threshold, {at:.3g}." in columns(page)
+    assert f"The dashed line is the threshold, {at:.3g}. Two heaps" in columns(page)
 
 
 def test_evil_names_on_the_page_of_predictions(task_of, tmp_path):
