@@ -68,7 +68,6 @@ def write_predictions(path, kind, labels, classes=("a", "b")):
     [
         ("binary", [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], {"a": 1, "b": 2}),
         ("multilabel", [[0.9, 0.8], [0.2, 0.8], [0.3, 0.1]], {"a": 1, "b": 2, ".": 1}),
-        ("per-base", [[[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0, 0]]], {"a": 1, "b": 2, "NA": 1}),
         ("regression", [[5, 6]], None),
     ],
 )
@@ -79,6 +78,14 @@ def test_labels_are_counted_and_found_well(run, tmp_path, kind, outputs, counts)
     assert (facts["kind"], facts["classes"], facts["rows"]) == (kind, ["a", "b"], len(outputs))
     assert facts["status"] == {"scored": len(outputs)}
     assert verify(path).problems == []
+
+
+def test_a_class_with_a_comma_is_counted_under_one_name(run, tmp_path):
+    """That of the labels: one without a comma, which joins them."""
+    outputs = [[0.9, 0.8, 0.9], [0.7, 0.1, 0.1]]
+    path = write_predictions(tmp_path / "p.h5", "multilabel", outputs, ("a,b", "_c", "d"))
+    facts = json.loads(run("h5", "info", path, "--json").out)
+    assert facts["labels"] == {"a_b": 2, "_c": 1, "d": 1}
 
 
 @pytest.mark.parametrize("kind", KINDS)

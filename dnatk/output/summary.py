@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from dnatk.output import layout
 from dnatk.output.status import Status
+from dnatk.output.table import shown_classes
 
 _ALREADY = ("format", "format_version", "complete", "kind", "command", "config")
 
@@ -41,7 +43,8 @@ def _facts(file: h5py.File, path: Path) -> dict[str, object]:
         facts["kind"] = str(file.attrs.get("kind"))
         facts["classes"] = layout.dataset(file, "prediction/class", path).asstr()[:].tolist()
         if facts["kind"] != "regression":
-            facts["labels"] = _labels(file, path, facts["kind"], facts["classes"])
+            space = _Space(facts["kind"], tuple(facts["classes"]))
+            facts["labels"] = _labels(file, path, space)
     others = [key for key in file.attrs if key not in (*_ALREADY, *facts)]
     facts |= {key: _plain(file.attrs[key]) for key in others}
     facts["contigs"] = len(contigs)
@@ -85,22 +88,23 @@ def _counts(data: h5py.Dataset) -> Counter:
     return counts
 
 
-def _labels(file: h5py.File, path: Path, kind: str, classes: list[str]) -> dict[str, int]:
-    """How many rows have each label (per base: bases); classes first, rows not scored left out."""
-    counts: Counter = Counter(dict.fromkeys(classes, 0))
+class _Space(NamedTuple):
+    """What labels may be."""
+
+    kind: str
+    classes: tuple[str, ...]
+
+
+def _labels(file: h5py.File, path: Path, space: _Space) -> dict[str, int]:
+    """How many rows have each label; classes first, as labels name them; rows not scored left out.
+
+    A row counts for each of its labels.
+    """
+    counts: Counter = Counter(dict.fromkeys(shown_classes(space), 0))
     data = layout.dataset(file, "prediction/label", path)
     for at, labels in layout.blocks(data, 0, len(data)):
         scored = file["region/status"][at : at + len(labels)] == Status.SCORED
         for label in labels[scored]:
-            counts.update(_named(label.decode(errors="replace"), kind))
+            text = label.decode(errors="replace")
+            counts.update(text.split(",") if space.kind == "multilabel" else [text])
     return dict(counts)
-
-
-def _named(label: str, kind: str) -> dict[str, int]:
-    if kind == "per-base":  # exon:120,intron:60
-        runs: Counter = Counter()
-        for run in label.split(","):
-            name, _, length = run.rpartition(":")
-            runs[name] += int(length)
-        return runs
-    return dict.fromkeys(label.split(",") if kind == "multilabel" else [label], 1)

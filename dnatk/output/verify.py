@@ -216,9 +216,6 @@ class _Labels:
         return all(name in self._known for name in self._names(label.decode(errors="replace")))
 
     def _names(self, label: str) -> Iterator[str]:
-        if self.kind == "per-base":  # exon:120,NA:3
-            names = (run.rpartition(":")[0] for run in label.split(","))
-            return (name for name in names if name != NA)
         if label == "." and self.kind in ("regression", "multilabel"):
             return iter(())
         return iter(label.split(",") if self.kind == "multilabel" else [label])
