@@ -605,12 +605,23 @@ def test_a_stranded_task_needs_a_strand_column(predict_on, task_of, tmp_path):
     assert "has no strand column" in result.err
 
 
+def test_a_shorter_line_has_no_strand(predict_on, task_of, tmp_path):
+    """Where the first has one: it stops no run that has written rows already."""
+    task = task_of("binary", stranded=True)
+    text = "chr1\t0\t60\tx\t0\t+\nchr1\t0\t60\ty\nchr1\t0\t60\tz\t0\t-\n"
+    assert [row["note"] for row in predict_on(text, task=task)] == [".", "no_strand", "."]
+    result = predict_on(text, "--on-error", "fail", task=task, code=1)
+    said = f"dnatk: error: {tmp_path}/in.bed:2: has no strand, and the task reads strands"
+    assert result.err.startswith(said), result.err
+
+
 def test_records_that_cannot_be_scored(predict_on, tmp_path):
     text = f">a\n{'N' * 60}\n>b\nACGTA\n>c\n\n>d\n{random_bases(60, 1)}\n"
     rows = predict_on(text, source="in.fa")
     assert [row["note"] for row in rows] == ["no_valid_kmer", "too_short", "too_short", "."]
     result = predict_on(text, "--on-error", "fail", source="in.fa", code=1)
-    assert result.err.startswith("dnatk: error: a:0-60 cannot be scored: no valid kmer"), result.err
+    said = f"dnatk: error: {tmp_path}/in.fa: a:0-60 cannot be scored: no valid kmer"
+    assert result.err.startswith(said), result.err
 
 
 def test_a_malformed_line_stops_before_anything_is_written(predict_on, tmp_path):

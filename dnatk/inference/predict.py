@@ -19,6 +19,7 @@ from dnatk.inference.fit import Fit
 from dnatk.inference.predict_job import Job, PredictSummary, Work
 from dnatk.inference.predict_options import PredictOptions
 from dnatk.inference.predict_report import Report
+from dnatk.inference.predict_rows import check_strand_column
 from dnatk.inference.predict_sink import Outputs
 from dnatk.inference.run import Sharing
 from dnatk.output.files import check_output
@@ -116,6 +117,8 @@ def predict(
     with nullcontext() if located is None else Genome(located) as sequences:
         total = None if sequences is None else _count(source, sequences, options.on_error)
         work = Work(source, items, kind, fit.length, total)
+        if kind == "bed":
+            check_strand_column(work.first, task, fit, options)
         table = Table(
             work.first,
             space=task.shown,

@@ -64,6 +64,7 @@ class Work:
         contigs: records that were met, with their lengths: of this and other processes' parts.
         first: the first region; of a record, all of it.
         again: whether they can be read more than once.
+        shown: the file's name, as errors tell it.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Work:
         head = next(items)  # the readers refuse a file without any
         self.kind, self._length, self.total = kind, length, total
         self._source = source
+        self.shown = "<stdin>" if str(source) == "-" else str(source)
         self._opened: Iterator[Any] | None = chain([head], items)
         self.contigs: dict[str, int] = {}
         self.again = readable_again(source)
@@ -205,7 +207,7 @@ class Job:
     def _tiles(self, share: Share, size: int) -> Iterator[Tile]:
         mine = share.of(self.work.items(), size, self.work.bases)
         if self.genome is None:
-            return record_rows(mine, self.scorer, self.fit, self.options)
+            return record_rows(mine, self.work.shown, self.scorer, self.fit, self.options)
         return region_rows(mine, self.genome, self.scorer, self.fit, self.options)
 
     def _open_h5(self, asked: Mapping[str, str]) -> Callable[[Path], PredictionWriter]:

@@ -18,25 +18,42 @@ from dnatk.inference.sequences import record_windows, row_tiles
 from dnatk.kmers import Tokens, reverse_complement
 from dnatk.output.status import Status
 from dnatk.tasks.scorer import Scorer
+from dnatk.tasks.task import Task
 
 log = logging.getLogger(__name__)
 
 
+def check_strand_column(first: Region, task: Task, fit: Fit, options: PredictOptions) -> None:
+    """Raise :class:`InputError` where strands are read and a BED's first line has none of them.
+
+    A later line that is shorter is a region without a strand: rows are out by then.
+    """
+    if _needs_strand(task, fit, options) and len(first.fields) < 6:
+        raise _no_strand(first, "has no strand column")
+
+
+def _needs_strand(task: Task, fit: Fit, options: PredictOptions) -> bool:
+    read = task.stranded or fit.kind == "tss"
+    return read and not (options.ignore_strand or options.rc == "average")
+
+
 def record_rows(
     records: Iterable[tuple[int, tuple[str, np.ndarray]]],
+    source: str,
     scorer: Scorer,
     fit: Fit,
     options: PredictOptions,
 ) -> Iterator[Tile]:
-    """The tiles of each record, numbered with its part."""
+    """The tiles of each record, numbered with its part; ``source`` names the file in errors."""
     for part, (name, bases) in records:
         windows = record_windows(bases, fit)
         if options.combine == "tiles" and len(bases) > fit.length:
             for start, piece in windows:
-                row = Row(Region(name, start, start + len(piece), name=name), part=part)
+                region = Region(name, start, start + len(piece), name=name, source=source)
+                row = Row(region, part=part)
                 yield from _checked(row, row_tiles(row, [(0, piece)], scorer.tokens), options)
         else:
-            row = Row(Region(name, 0, len(bases), name=name), part=part)
+            row = Row(Region(name, 0, len(bases), name=name, source=source), part=part)
             yield from _checked(row, row_tiles(row, windows, scorer.tokens), options)
 
 
@@ -48,13 +65,9 @@ def region_rows(
     options: PredictOptions,
 ) -> Iterator[Tile]:
     """The tiles of each region, numbered with its part."""
-    needs_strand = (scorer.task.stranded or fit.kind == "tss") and not (
-        options.ignore_strand or options.rc == "average"
-    )
+    needs_strand = _needs_strand(scorer.task, fit, options)
     told = False
     for part, region in regions:
-        if needs_strand and region.strand == "." and len(region.fields) < 6:
-            raise _no_strand(region, "has no strand column")
         status = _status(region, genome, needs_strand, options)
         if status is Status.UNKNOWN_CONTIG and not told:
             told = True
