@@ -12,6 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from dnatk.settings import CONFIG_FILE
 from dnatk.tasks.places import TASK_FILE
 from dnatk.tasks.scorer import load_scorer
 from dnatk.tasks.task import Task
@@ -30,8 +31,9 @@ def main() -> None:
         load_scorer(task, device="cpu", precision="fp32")
         directory = options.target / path.parent.name
         shutil.rmtree(directory, ignore_errors=True)
-        # The report can be made again, and the package stays small.
-        shutil.copytree(path.parent, directory, ignore=shutil.ignore_patterns("report.html"))
+        # The report can be made again, and the options name files of the machine they ran on.
+        left = shutil.ignore_patterns("report.html", CONFIG_FILE)
+        shutil.copytree(path.parent, directory, ignore=left)
         total += sum(file.stat().st_size for file in directory.iterdir())
         print(f"{directory}: {sum(f.stat().st_size for f in directory.iterdir()) / 2**20:.1f} MiB")
     print(f"{total / 2**20:.1f} MiB in all")

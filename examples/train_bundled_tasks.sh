@@ -6,7 +6,7 @@
 #   python examples/bundle_tasks.py OUT dnatk/tasks/bundled
 #
 # DATA holds the public files of docs/data.md. Without TASK all are trained; those that OUT holds
-# already are left alone. The steps are what two laptop cores do in an hour; STEPS gives all tasks more.
+# already are left alone. The steps are what two laptop cores do in two hours; STEPS gives all tasks as many.
 set -euo pipefail
 data=${1:?directory of the data} out=${2:?directory for the tasks}
 shift 2
@@ -32,7 +32,7 @@ for task in $wanted; do
     promoter)
         together "$gue"/prom/prom_300_{all,notata,tata}/dev.csv.gz "$gue"/prom/prom_300_tata/train.csv.gz \
             "$gue"/LPD/prom_300/dev.csv.gz >"$out/promoter.csv"
-        train promoter 180 "$out/promoter.csv" --pool positions --dev-share 0.03 --test-share 0.1 \
+        train promoter 480 "$out/promoter.csv" --pool positions --dev-share 0.03 --test-share 0.1 \
             --class-names other,promoter --fit tile --combine max --stranded \
             --description "Human promoters, -249..+50 round the TSS, against random and shuffled-in-part sequences"
         ;;
@@ -53,7 +53,7 @@ for task in $wanted; do
             --description "Yeast promoters, -250..+50 round the start codon, against places of like GC content"
         ;;
     splice-site)
-        train splice-site 150 "$gue"/splice/reconstructed/dev.csv.gz --pool positions \
+        train splice-site 400 "$gue"/splice/reconstructed/dev.csv.gz --pool positions \
             --class-names acceptor,donor,neither --fit center --stranded --description "Human splice sites at the middle of 400 bp (GUE splice)"
         ;;
     tf-[012])

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Trains the model that ships with dnatk (dnatk-small), in three runs: short windows through all five
-# RandomMask phases, full windows, so that every position is trained, and windows of 256 tokens with
-# a larger share of vertebrate sequence.
+# Trains the model that ships with dnatk (dnatk-small), in five runs: short windows through all five
+# RandomMask phases, full windows, twice windows of 256 tokens with a larger share of vertebrate
+# sequence, and full windows at last, so that every position is trained.
 #
 #   examples/train_shipped_model.sh DATA OUT
 #
 # DATA holds the public files named below (docs/model-card.md says where they come from, with
-# checksums); OUT receives OUT/short, OUT/full and OUT/more. A run that was cut off goes on when the same
-# command is given again.
+# checksums); OUT receives OUT/short, OUT/full, OUT/more, OUT/longer and OUT/whole. A run that was cut off
+# goes on when the same command is given again.
 set -euo pipefail
 data=${1:?directory of the data} out=${2:?directory for the runs}
 
@@ -36,3 +36,7 @@ dnatk pretrain "${inputs[@]}" -o "$out/full" "${common[@]}" --weights "$weights"
     --init "$out/short" --order fixed --max-steps "${FULL_STEPS:-250}" --lr 2e-4 --warmup 0.05
 dnatk pretrain "${inputs[@]}" -o "$out/more" "${common[@]}" --weights "$more_vertebrate" \
     --init "$out/full" --order fixed --window 261 --max-steps "${MORE_STEPS:-1600}" --lr 4e-4 --warmup 0.03
+dnatk pretrain "${inputs[@]}" -o "$out/longer" "${common[@]}" --weights "$more_vertebrate" \
+    --init "$out/more" --order fixed --window 261 --max-steps "${LONGER_STEPS:-4000}" --lr 5e-4 --warmup 0.02
+dnatk pretrain "${inputs[@]}" -o "$out/whole" "${common[@]}" --weights "$more_vertebrate" \
+    --init "$out/longer" --order fixed --max-steps "${WHOLE_STEPS:-600}" --lr 2e-4 --warmup 0.05

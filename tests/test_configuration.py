@@ -427,7 +427,9 @@ def test_every_option_is_shown_with_its_place(run, monkeypatch):
     assert list(shown) == [key_of(param) for param in command.params if is_lasting(param)]
     assert "did you mean 'DNATK_DEVICE'?" in result.err
     text = run("config", "show", "embed").out
-    assert re.search(r"^window +\(515\) +default$", text, re.MULTILINE)
+    assert re.search(
+        r"^window +\(what it was trained on, 515 of dnatk-small\) +default$", text, re.MULTILINE
+    )
     assert re.search(rf"^threads +2 +{path}:1$", text, re.MULTILINE)
     result = run("config", "show", "--json")
     assert [list(each.values()) for each in json.loads(result.out)] == [

@@ -243,7 +243,7 @@ def test_other_things_in_its_place(processes, given, tmp_path, kind):
     assert os.listdir(tmp_path) == ["out.h5"]
 
 
-@pytest.mark.parametrize("kind", ["embed genome", "predict table", "predict both"])
+@pytest.mark.parametrize("kind", ["embed genome", slow("predict table"), "predict both"])
 def test_the_directory_vanishes(processes, given, tmp_path, kind):
     cwd = tmp_path / "gone"
     cwd.mkdir()
@@ -268,7 +268,7 @@ def test_the_directory_vanishes_while_a_file_is_made_in_it(tmp_path, monkeypatch
         create(gone / "000001.h5", "format", 1, {})
 
 
-@pytest.mark.parametrize("kind", ["embed genome", "predict table", "predict both"])
+@pytest.mark.parametrize("kind", ["embed genome", slow("predict table"), "predict both"])
 def test_the_parts_vanish(processes, given, tmp_path, kind):
     """Before the merge even: no file is made of fewer parts."""
     process = processes.start(given.args(kind), tmp_path, slow=0.01)
@@ -704,7 +704,7 @@ def test_a_stdout_that_fills_up_later_keeps_rows(processes, given, references, t
 # Nothing to resume
 
 
-@pytest.mark.parametrize("kind", ["embed regions", "predict table", "predict both"])
+@pytest.mark.parametrize("kind", ["embed regions", slow("predict table"), "predict both"])
 def test_nothing_to_go_on_with_and_nothing_left_to_do(processes, given, references, tmp_path, kind):
     args = [*given.args(kind), "--resume"]
     done = processes.run(args, tmp_path)

@@ -51,7 +51,7 @@ class InspectOptions:
 
 def given_sample(subject: Subject, fasta: str | Path, options: InspectOptions, k: int) -> Sample:
     """Windows from a FASTA, its k-mers counted where ``k`` > 0, or of random bases."""
-    window = options.window or min(subject.max_window, _LONGEST)
+    window = options.window or min(subject.trained_window, _LONGEST)
     shortest = max(subject.k, 1)
     if not shortest <= window <= subject.max_window:
         raise InputError(

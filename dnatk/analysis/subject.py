@@ -33,6 +33,7 @@ class Subject:
         k, kmer_stride: of its k-mer tokens; 0, 0 where they are of another make.
         layers, heads, hidden: sizes.
         max_window: the longest window in bases that fits in any case.
+        trained_window: the longest of which every position is trained.
         tokens: its tokenizer.
         network: transformers' model, with eager attention.
         pad_id: what sequences are filled up with.
@@ -49,6 +50,7 @@ class Subject:
     heads: int
     hidden: int
     max_window: int
+    trained_window: int
     tokens: Tokens
     network: nn.Module
     pad_id: int = 0
@@ -152,6 +154,7 @@ def find_subject(model: str | Path | Subject, device: str = "auto") -> Subject:
     own = {"name": found.name, "sha256": found.sha256, "directory": model_directory(model)}
     own |= {"k": found.k, "kmer_stride": found.kmer_stride, "layers": found.layers}
     own |= {"hidden": found.hidden, "max_window": found.max_window, "tokens": found.tokens}
+    own |= {"trained_window": found.trained_window}
     if found.k:
         network = _bert(read_model(model)).to(resolve_device(device)).eval()
         return Subject(network=network, heads=network.config.num_attention_heads, **own)

@@ -59,7 +59,10 @@ from dnatk.cli.plots import map_options
     help="Hidden states to take: 0 the embeddings, n after layer n, -1 the last.",
 )
 @click.option(
-    "--window", type=int, metavar="BASES", help="Longest piece given to the model.  [default: 515]"
+    "--window",
+    type=int,
+    metavar="BASES",
+    help="Longest piece given to the model.  [default: what it was trained on, 515 of dnatk-small]",
 )
 @click.option(
     "--stride",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from dnatk.errors import InputError
 from dnatk.genome.windows import Tiling
 from dnatk.model.models import Model
 from dnatk.model.pooling import POOLS
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,8 @@ class EmbedOptions:
     Attributes:
         pool: mean, max, cls (one vector a row) or none (a vector for every k-mer).
         layer: 0 the embeddings, n after layer n, negative from the end.
-        window, stride: bases; None: the longest window that fits the model, and the stride at
-            which neighbouring windows share no k-mer and none is lost.
+        window, stride: bases; None: the longest window that the model is trained for, and the
+            stride at which neighbouring windows share no k-mer and none is lost.
         rc: "none", or "average" with the other strand.
         on_error: "fail" or "na", for regions that cannot be scored.
         batch_tokens: of one forward; None: by the device.
@@ -47,7 +50,7 @@ class EmbedOptions:
 
     def tiling(self, model: Model) -> Tiling:
         """Window and stride for a model, checked against what it can take."""
-        window = model.max_window if self.window is None else self.window
+        window = model.trained_window if self.window is None else self.window
         if not model.tokens.aligned and (self.rc, self.pool) == ("average", "none"):
             raise InputError(
                 "--rc average with --pool none: with this model's tokenizer the two strands have "
@@ -66,6 +69,11 @@ class EmbedOptions:
             raise InputError(
                 f"--window {window} is more than the model takes",
                 hint=f"at most {model.max_window} bases",
+            )
+        if window > model.trained_window:
+            log.warning(
+                "--window %d: %s was trained on windows of %d bases, what lies behind is guesswork",
+                *(window, model.name, model.trained_window),
             )
         tokens = (window - model.k) // model.kmer_stride + 1
         stride = max(1, tokens) * model.kmer_stride if self.stride is None else self.stride

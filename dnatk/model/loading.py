@@ -59,6 +59,8 @@ class ModelInfo:
         sha256: of the weights file.
         k, kmer_stride: how bases become tokens.
         config: the encoder's sizes.
+        trained_positions: those that its last pre-training reached. The embeddings of later
+            ones are as they were drawn, or the rest has moved away from them since.
     """
 
     name: str
@@ -68,11 +70,17 @@ class ModelInfo:
     k: int
     kmer_stride: int
     config: EncoderConfig
+    trained_positions: int
 
     @property
     def max_window(self) -> int:
         """The longest window in bases that fits the positions: 515 for k = 6 and 512 positions."""
         return longest_window(self.config.max_positions, self.k, self.kmer_stride)
+
+    @property
+    def trained_window(self) -> int:
+        """The longest window in bases of which every position is trained."""
+        return longest_window(self.trained_positions, self.k, self.kmer_stride)
 
 
 def read_model(model: str | Path = DEFAULT_MODEL) -> ModelInfo:
@@ -96,6 +104,7 @@ def read_model(model: str | Path = DEFAULT_MODEL) -> ModelInfo:
         k=k,
         kmer_stride=kmer_stride,
         config=sizes,
+        trained_positions=_trained_positions(directory, sizes.max_positions),
     )
 
 
@@ -157,6 +166,18 @@ def _tokenization(directory: Path, config: EncoderConfig) -> tuple[int, int]:
         )
     check(facts, {"kmer_stride": whole(1, k)}, path)
     return k, facts.get("kmer_stride", 1)
+
+
+def _trained_positions(directory: Path, most: int) -> int:
+    """As dnatk.json tells of the last of its runs; ``most`` where it tells nothing of windows."""
+    path = directory / FACTS_FILE
+    runs = read_json(path).get("training") if path.exists() else None
+    run = runs[-1] if isinstance(runs, list) and runs else runs
+    try:
+        reached = (run["window"] - run["k"]) // run["kmer_stride"] + 3
+    except (KeyError, TypeError, ZeroDivisionError):
+        return most
+    return min(reached, most) if reached >= 3 else most
 
 
 def _encoder_config(config: dict[str, Any], path: Path) -> EncoderConfig:

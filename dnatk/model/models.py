@@ -24,6 +24,7 @@ class Model:
         k, kmer_stride: of its tokens; 0, 0 where these are no k-mers.
         layers, hidden: sizes.
         max_window: the longest window in bases that fits in any case.
+        trained_window: the longest of which every position is trained.
         tokens: its tokenizer.
         load: gives its encoder; keywords ``device`` and ``precision``.
     """
@@ -35,6 +36,7 @@ class Model:
     layers: int
     hidden: int
     max_window: int
+    trained_window: int
     tokens: Tokens
     load: Callable
 
@@ -56,6 +58,7 @@ def find_model(model: str | Path) -> Model:
         layers=info.config.layers,
         hidden=info.config.hidden,
         max_window=info.max_window,
+        trained_window=info.trained_window,
         tokens=KmerTokens(info.k, info.kmer_stride),
         load=partial(load_encoder, info),
     )
@@ -78,6 +81,8 @@ def _foreign(model: str | Path) -> Model:
     from dnatk.model.placement import resolve_device, resolve_precision
 
     trunk, tokens, longest = load_foreign(model)
+    # A token stands for one base at least.
+    longest -= len(tokens.prefix) + len(tokens.suffix)
 
     def load(device: str, precision: str):
         place = resolve_device(device)
@@ -90,8 +95,8 @@ def _foreign(model: str | Path) -> Model:
         kmer_stride=0,
         layers=trunk.model.config.num_hidden_layers,
         hidden=trunk.hidden,
-        # A token stands for one base at least.
-        max_window=longest - len(tokens.prefix) - len(tokens.suffix),
+        max_window=longest,
+        trained_window=longest,
         tokens=tokens,
         load=load,
     )

@@ -88,6 +88,11 @@ def finetune(
             f"a task length of {length} bases is more than the model takes",
             hint=f"at most {trunk.max_bases}",
         )
+    if trunk.trained_bases and length > trunk.trained_bases:
+        log.warning(
+            "%s was trained on windows of %d bases, the task's are %d: --length cuts them",
+            *(config.model, trunk.trained_bases, length),
+        )
     staging = staging_of(target)
     fitting = Fitting(config, sets, trunk, choices, length, device, progress or NullProgress())
     try:

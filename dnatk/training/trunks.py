@@ -38,6 +38,8 @@ class Trunk:
         max_bases: the longest sequence that fits; 0: only its tokenizer can say.
         max_tokens: the same in tokens, specials included.
         reference: what the task will remember of it.
+        trained_bases: the longest sequence of which every position is trained; 0: unknown, or all
+            are trained here.
     """
 
     tokens: Tokens
@@ -47,6 +49,7 @@ class Trunk:
     reference: TrunkReference
     config: FinetuneConfig
     _module: nn.Module | None = None
+    trained_bases: int = 0
 
     @classmethod
     def find(cls, config: FinetuneConfig) -> Trunk:
@@ -69,7 +72,13 @@ class Trunk:
             tokens = KmerTokens(info.k, info.kmer_stride)
             sizes = info.config
             return cls(
-                tokens, sizes.hidden, info.max_window, sizes.max_positions, reference, config
+                tokens,
+                sizes.hidden,
+                info.max_window,
+                sizes.max_positions,
+                reference,
+                config,
+                trained_bases=0 if config.from_scratch else info.trained_window,
             )
         if config.from_scratch:
             raise InputError("from scratch needs a model of BERT's layout with k-mers")
