@@ -189,7 +189,7 @@ def test_show(run, own):
         "sha256 ",
     ):
         assert part in out
-    assert out.count("\ntrained ") == 3, "all runs that it comes from"
+    assert out.count("\ntrained ") == 5, "all runs that it comes from"
     assert out.count("# dnatk-small") == 1
     (own / "README.md").write_text("A word about it.\n")
     out = run("models", "show", "mine").out

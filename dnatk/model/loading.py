@@ -171,7 +171,7 @@ def _tokenization(directory: Path, config: EncoderConfig) -> tuple[int, int]:
 def _trained_positions(directory: Path, most: int) -> int:
     """As dnatk.json tells of the last of its runs; ``most`` where it tells nothing of windows."""
     path = directory / FACTS_FILE
-    runs = read_json(path).get("training") if path.exists() else None
+    runs: Any = read_json(path).get("training") if path.exists() else None
     run = runs[-1] if isinstance(runs, list) and runs else runs
     try:
         reached = (run["window"] - run["k"]) // run["kmer_stride"] + 3
