@@ -640,6 +640,11 @@ def test_a_malformed_line_stops_before_anything_is_written(predict_on, tmp_path)
         (("--combine", "median"), 2, "'median' is not one of 'mean', 'max', 'tiles'"),
         (("--device", "cuda:77"), 1, "device 'cuda:77' is not here"),
         (("-o", "{here}/x", "--h5", "{here}/x"), 1, "x: cannot be both the table and the HDF5"),
+        (
+            ("-o", "{here}/x", "--h5", "{here}/../{here.name}/x"),
+            1,
+            "x: cannot be both the table and the HDF5",
+        ),
     ],
 )
 def test_options_that_do_not_fit(options, code, message, predict_on, tmp_path):

@@ -96,9 +96,12 @@ def predict(
         else check_output(path, force=force or sharing.ranks.rank > 0, resume=resume)
         for path in (output, h5, report)
     )
-    if table_path is not None and table_path == h5_path:
+    table_place, h5_place, page_place = (
+        path and path.resolve() for path in (table_path, h5_path, page_path)
+    )
+    if table_place and table_place == h5_place:
         raise OutputError("cannot be both the table and the HDF5 file", path=table_path)
-    if page_path is not None and page_path in (table_path, h5_path):
+    if page_place and page_place in (table_place, h5_place):
         raise OutputError("cannot be both the report and what it tells of", path=page_path)
     kind, items = open_regions_or_sequences(source)
     if kind == "fasta" and asked.fit and fit.kind == "tss":
