@@ -288,7 +288,7 @@ def test_what_cannot_be_packed_is_padded_and_told_once(name, directory, caplog):
     assert trunk.first_position is None
     assert trunk.model.config._attn_implementation == {"llama": "sdpa", "mpnet": "eager"}[name]
     (message,) = caplog.messages
-    assert message.startswith(f"{directory(name)}: packed attention ")
+    assert message.startswith(f"{type(trunk.model).__name__}: packed attention ")
     assert message.endswith(", running it padded")
     assert ("differs from the model's own forward by 1" in message) == (name == "llama")
     ids_T, position_T, lengths = batch()
@@ -313,7 +313,7 @@ def test_whatever_fails_is_a_difference(name, directory, monkeypatch, caplog):
     trunk, _, longest = load_foreign(directory(name))
     assert caplog.messages == [
         f"{directory(name)}: ZeroDivisionError: of its own",
-        f"{directory(name)}: packed attention cannot run this model, running it padded",
+        f"{type(trunk.model).__name__}: packed attention cannot run this model, running it padded",
     ]
     assert [r.levelname for r in caplog.records] == ["INFO", "WARNING"]
     assert (trunk.first_position, longest) == (None, 400)

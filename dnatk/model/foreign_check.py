@@ -40,7 +40,7 @@ def run_packed(trunk, tokens: Tokens, longest: int, name: str) -> None:
 
     Args:
         longest: tokens that the model takes.
-        name: what the warning calls the model.
+        name: what errors call the model.
     """
     own, model = attention_of(trunk.model), trunk.model
     pad = getattr(model.config, "pad_token_id", None)
@@ -57,11 +57,11 @@ def run_packed(trunk, tokens: Tokens, longest: int, name: str) -> None:
                 differences.append(_difference(trunk, batch, want_TD))
                 if differences[-1] <= TOLERANCE:
                     return
-        seen = f"packed attention differs from the model's own forward by {min(differences):.1g}"
+        seen = f"differs from the model's own forward by {min(differences):.1g}"
     except Exception as error:
         # Any: it is the model's own code, perhaps one that came with it, that could not do this.
         log.info("%s: %s: %s", name, type(error).__name__, first_line(error))
-        seen = "packed attention cannot run this model"
+        seen = "cannot run this model"
     trunk.first_position = None
     set_attention(model, own)
     try:
@@ -73,9 +73,10 @@ def run_packed(trunk, tokens: Tokens, longest: int, name: str) -> None:
             path=name,
             hint="dnatk runs encoders, given input_ids and attention_mask",
         ) from None
-    if type(model).__name__ not in _told:
-        _told.add(type(model).__name__)
-        log.warning("%s: %s, running it padded", name, seen)
+    # By its class: the directory may be one that only stands while the model is pulled.
+    if (kind := type(model).__name__) not in _told:
+        _told.add(kind)
+        log.warning("%s: packed attention %s, running it padded", kind, seen)
 
 
 @contextmanager
