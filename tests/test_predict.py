@@ -580,6 +580,14 @@ def test_fail_stops_at_the_first_and_names_its_line(line, predict_on, task_of, g
     assert result.err.count("\n") == 1
 
 
+def test_a_strand_missing_late_stops_a_run_before_its_first_row(predict_on, task_of, tmp_path):
+    text = "chr1\t0\t60\tx\t0\t+\n" * 500 + "chr1\t0\t60\tx\t0\t.\n"
+    task = task_of("binary", stranded=True)
+    result = predict_on(text, "--on-error", "fail", task=task, code=1)
+    assert f"{tmp_path}/in.bed:501: has no strand" in result.err
+    assert result.out == ""
+
+
 def test_na_rows_name_an_alias_of_the_contig(run, tmp_path, genome, task_of):
     """All rows NA for want of a "chr" is a mistake that should not go unseen."""
     (tmp_path / "r.bed").write_text("1\t0\t60\n2\t0\t60\n")

@@ -12,14 +12,13 @@ from typing import TextIO, cast
 from dnatk.errors import InputError, OutputError
 from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome
-from dnatk.genome.files import readable_again
 from dnatk.genome.locate import find_genome
 from dnatk.genome.sniff import open_regions_or_sequences
 from dnatk.inference.fit import Fit
 from dnatk.inference.predict_job import Job, PredictSummary, Work
 from dnatk.inference.predict_options import PredictOptions
 from dnatk.inference.predict_report import Report
-from dnatk.inference.predict_rows import check_strand_column
+from dnatk.inference.predict_rows import check_region, check_strand_column, needs_strand
 from dnatk.inference.predict_sink import Outputs
 from dnatk.inference.run import Sharing
 from dnatk.output.files import check_output
@@ -118,10 +117,12 @@ def predict(
     located = find_genome(genome, os.environ, read_settings()) if kind == "bed" else None
     form = options.format or ("bed" if kind == "bed" else "tsv")
     with nullcontext() if located is None else Genome(located) as sequences:
-        total = None if sequences is None else _count(source, sequences, options.on_error)
-        work = Work(source, items, kind, fit.length, total)
-        if kind == "bed":
+        work = Work(source, items, kind, fit.length)
+        if sequences is not None:
             check_strand_column(work.first, task, fit, options)
+            if work.again:
+                stranded = needs_strand(task, fit, options)
+                work.total = _count(source, sequences, stranded, options.on_error)
         table = Table(
             work.first,
             space=task.shown,
@@ -175,15 +176,13 @@ def _provenance(task: Task, source: str | Path, genome: Path | None, command: st
     )
 
 
-def _count(source: str | Path, genome: Genome, on_error: str) -> int | None:
+def _count(source: str | Path, genome: Genome, stranded: bool, on_error: str) -> int:
     """Read a BED file to its end before any work, so that line 90,000 fails in the first second."""
-    if not readable_again(source):
-        return None
     count, columns = 0, 0
     for region in read_bed(source):
         count += 1
         columns = columns or len(region.fields)
         check_columns(region, columns)
         if on_error == "fail":
-            genome.check(region)
+            check_region(region, genome, stranded)
     return count

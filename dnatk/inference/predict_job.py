@@ -58,20 +58,19 @@ class Work:
         items: of the file, opened.
         kind: "bed" or "fasta".
         length: what a task reads of one at least.
-        total: how many, where that is known.
 
     Attributes:
         contigs: records that were met, with their lengths: of this and other processes' parts.
         first: the first region; of a record, all of it.
         again: whether they can be read more than once.
+        total: how many, where that is known.
         shown: the file's name, as errors tell it.
     """
 
-    def __init__(
-        self, source: str | Path, items: Iterator[Any], kind: str, length: int, total: int | None
-    ) -> None:
+    def __init__(self, source: str | Path, items: Iterator[Any], kind: str, length: int) -> None:
         head = next(items)  # the readers refuse a file without any
-        self.kind, self._length, self.total = kind, length, total
+        self.kind, self._length = kind, length
+        self.total: int | None = None
         self._source = source
         self.shown = "<stdin>" if str(source) == "-" else str(source)
         self._opened: Iterator[Any] | None = chain([head], items)

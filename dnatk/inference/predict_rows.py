@@ -28,11 +28,12 @@ def check_strand_column(first: Region, task: Task, fit: Fit, options: PredictOpt
 
     A later line that is shorter is a region without a strand: rows are out by then.
     """
-    if _needs_strand(task, fit, options) and len(first.fields) < 6:
+    if needs_strand(task, fit, options) and len(first.fields) < 6:
         raise _no_strand(first, "has no strand column")
 
 
-def _needs_strand(task: Task, fit: Fit, options: PredictOptions) -> bool:
+def needs_strand(task: Task, fit: Fit, options: PredictOptions) -> bool:
+    """Whether what is read of a region depends on its strand."""
     read = task.stranded or fit.kind == "tss"
     return read and not (options.ignore_strand or options.rc == "average")
 
@@ -65,10 +66,10 @@ def region_rows(
     options: PredictOptions,
 ) -> Iterator[Tile]:
     """The tiles of each region, numbered with its part."""
-    needs_strand = _needs_strand(scorer.task, fit, options)
+    stranded = needs_strand(scorer.task, fit, options)
     told = False
     for part, region in regions:
-        status = _status(region, genome, needs_strand, options)
+        status = _status(region, genome, stranded, options)
         if status is Status.UNKNOWN_CONTIG and not told:
             told = True
             log.warning("%s", genome.unknown_contig(region))
@@ -121,18 +122,24 @@ def _checked(row: Row, tiles: Iterator[Tile], options: PredictOptions) -> Iterat
         yield tile
 
 
-def _status(region: Region, genome: Genome, needs_strand: bool, options: PredictOptions) -> Status:
+def check_region(region: Region, genome: Genome, stranded: bool) -> None:
+    """Raise :class:`ReferenceError_` where the genome has no such region, :class:`InputError`
+    where it has no strand and needs one."""
+    genome.check(region)
+    if stranded and region.strand == ".":
+        raise _no_strand(region, "has no strand")
+
+
+def _status(region: Region, genome: Genome, stranded: bool, options: PredictOptions) -> Status:
     try:
-        genome.check(region)
-    except ReferenceError_:
+        check_region(region, genome, stranded)
+    except InputError as error:
         if options.on_error == "fail":
             raise
+        if not isinstance(error, ReferenceError_):
+            return Status.NO_STRAND
         known = region.contig in genome.lengths
         return Status.OUT_OF_BOUNDS if known else Status.UNKNOWN_CONTIG
-    if needs_strand and region.strand == ".":
-        if options.on_error == "fail":
-            raise _no_strand(region, "has no strand")
-        return Status.NO_STRAND
     return Status.SCORED
 
 
