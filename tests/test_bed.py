@@ -167,7 +167,7 @@ def test_what_is_written_as_bed6_is_read_back(tmp_path_factory, rows):
         ("chr1\t5", r"2 column\(s\)"),
         ("chr1:1-100", r"1 column\(s\)"),
         ("chr1,1,100", r"1 column\(s\)"),
-        ("chr1\t5\t5", r"end \(5\) <= start \(5\) \(BED is 0-based half-open\)"),
+        ("chr1\t5\t5", r"end \(5\) <= start \(5\) \(0-based half-open, as in BED\)"),
         ("chr1\t60\t50", r"end \(50\) <= start \(60\)"),
         ("chr1\t-1\t5", "start -1 is negative"),
         ("chr1\t-9\t-5", "start -9 is negative"),

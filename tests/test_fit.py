@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from dnatk.errors import InputError
 from dnatk.genome.bed import read_bed
+from dnatk.genome.regions import Region
 from dnatk.inference.fit import Fit
+from dnatk.labelled.places import resized
 
 CONTIG = 1000
 
@@ -63,10 +65,9 @@ def test_a_fit_that_makes_no_sense_is_refused(text, complaint):
         (100, 117, [(100, 110), (105, 115), (107, 117)]),
         (100, 120, [(100, 110), (105, 115), (110, 120)]),
         (100, 108, [(99, 109)]),
-        (100, 107, [(99, 109)]),
-        (100, 101, [(96, 106)]),
+        (100, 102, [(96, 106)]),
         (0, 2, [(0, 6)]),
-        (997, 1000, [(994, 1000)]),
+        (998, 1000, [(994, 1000)]),
         (990, 1000, [(990, 1000)]),
     ],
 )
@@ -79,19 +80,45 @@ def test_a_task_of_one_base_tiles_base_by_base():
     assert windows("tile", 1, 3, 6) == [(3, 4), (4, 5), (5, 6)]
 
 
+@pytest.mark.parametrize("kind", ["tile", "center"])
 @pytest.mark.parametrize(
-    ("start", "end", "expected"),
+    ("start", "end", "forward", "backward"),
     [
-        (100, 110, (100, 110)),
-        (100, 120, (105, 115)),
-        (100, 121, (106, 116)),
-        (100, 101, (96, 106)),
-        (0, 1, (0, 6)),
-        (999, 1000, (995, 1000)),
+        (100, 107, (98, 108), (99, 109)),
+        (100, 101, (95, 105), (96, 106)),
+        (0, 1, (0, 5), (0, 6)),
+        (999, 1000, (994, 1000), (995, 1000)),
     ],
 )
-def test_the_centre(start, end, expected):
-    assert windows("center", 10, start, end) == [expected]
+def test_an_odd_base_is_taken_in_upstream(kind, start, end, forward, backward):
+    assert windows(kind, 10, start, end, "+") == windows(kind, 10, start, end, ".") == [forward]
+    assert windows(kind, 10, start, end, "-") == [backward]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "strand", "expected"),
+    [
+        (100, 110, "+", (100, 110)),
+        (100, 120, "-", (105, 115)),
+        (100, 121, "+", (105, 115)),
+        (100, 121, ".", (105, 115)),
+        (100, 121, "-", (106, 116)),
+    ],
+)
+def test_the_centre(start, end, strand, expected):
+    assert windows("center", 10, start, end, strand) == [expected]
+
+
+@given(st.integers(1, 40), st.integers(1, 30), st.sampled_from("+-."))
+def test_the_middle_is_the_one_that_training_reads(size, length, strand):
+    """By region, and cut out of a sequence as its strand reads it."""
+    region = Region("chr1", 100, 100 + size, strand)
+    trained = resized(region, length)
+    assert windows("center", length, 100, 100 + size, strand) == [(trained.start, trained.end)]
+    if size > length:
+        (start, end) = next(Fit("center", length).record_windows(size))
+        read = range(100, 100 + size)[:: -1 if strand == "-" else 1][start:end]
+        assert sorted(read) == list(range(trained.start, trained.end))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +162,7 @@ def test_gene_starts_give_the_published_promoters(data_dir):
     ("text", "expected"),
     [
         ("tile", [(0, 10), (5, 15), (7, 17)]),
-        ("center", [(4, 14)]),
+        ("center", [(3, 13)]),
         ("tss:-5,+2", [(0, 10), (5, 15), (7, 17)]),
     ],
 )
@@ -182,12 +209,10 @@ def test_windows_cover_the_region_are_long_and_inside_and_in_order(case, strand)
 def test_the_other_strand_is_the_mirror_image(case, ends):
     contig, start, size, length = case
     end = min(start + size, contig)
-    fits = [Fit("tss", 60, *ends)]
-    # An odd base stands on one side, and tiles are laid from the forward strand's start.
+    fits = [Fit("tss", 60, *ends), Fit("center", length)]
+    # Tiles are laid from the forward strand's start.
     more = end - start - length
-    if more % 2 == 0:
-        fits.append(Fit("center", length))
-    if more % (max(1, length // 2) if more > 0 else 2) == 0:
+    if more <= 0 or more % max(1, length // 2) == 0:
         fits.append(Fit("tile", length))
     for fit in fits:
         forward = list(fit.windows(start, end, "+", contig))

@@ -14,6 +14,8 @@ from dnatk.genome.fasta import Genome
 from dnatk.genome.regions import Region
 from dnatk.labelled.negatives import shuffle_dinucleotides, spread, unlike_places
 from dnatk.labelled.places import Spans, read_bases
+from dnatk.labelled.prepare import Files, Splitting, read_sets
+from dnatk.labelled.read import ReadOptions, places, read_labelled
 
 
 def pairs(text: bytes) -> Counter:
@@ -93,6 +95,47 @@ def test_places_resemble_their_positives_and_keep_clear(islands, match_gc):
 
     away = np.mean([abs(gc(p) - gc(n)) for p, n in zip(positives, drawn, strict=True)])
     assert away < 0.03 if match_gc else away > 0.1
+
+
+def test_gc_is_matched_on_the_bases_that_are_known(tmp_path):
+    """Half of each positive is N, which no negative has."""
+    sequences = {"c": "".join(random_bases(60, i) + "N" * 60 for i in range(50))}
+    sequences["c"] += random_bases(20_000, 99)
+    positives = [Region("c", 120 * i, 120 * (i + 1)) for i in range(50)]
+    with Genome(write_fasta(tmp_path / "g.fa", sequences)) as genome:
+        drawn = unlike_places(genome, positives, positives, np.random.default_rng(0), match_gc=True)
+        gc = [np.isin(read_bases(genome, region), list(b"GC")).mean() for region in drawn]
+    assert abs(np.mean(gc) - 0.5) < 0.03
+
+
+@pytest.mark.parametrize("others", ["bed", "table"])
+def test_negatives_keep_clear_of_all_splits_as_they_are_read(tmp_path, others):
+    """Summits of one base, brought to 300: no DNA has one label in train and another in dev."""
+    genome = write_fasta(tmp_path / "g.fa", {"c": random_bases(40_000, 3)})
+    summits = range(300, 13_700, 400)
+    for name, of in (("train", summits[::2]), ("dev", summits[1::2])):
+        rows = [f"c\t{at}\t{at + 1}\tx\t0\t+" for at in of]
+        (tmp_path / f"{name}.bed").write_text("\n".join(rows) + "\n")
+    dev = tmp_path / "dev.bed"
+    if others == "table":
+        dev = tmp_path / "dev.csv"
+        rows = [f"c,{at},{at + 1},+,{i % 2}" for i, at in enumerate(summits[1::2])]
+        dev.write_text("chrom,start,end,strand,label\n" + "\n".join(rows) + "\n")
+    files = Files(str(tmp_path / "train.bed"), dev=str(dev))
+    options = ReadOptions(genome=str(genome), length=300, negatives="random", positive="1")
+    if others == "bed":
+        sets, _, _ = read_sets(files, options, Splitting(test=0.0))
+    else:
+        data = read_labelled(files.data, options, avoid=places(files.dev, options))
+        sets = {"train": data, "dev": read_labelled(dev, options)}
+    train, dev_set = sets["train"], sets["dev"]
+    negatives = [r for r, t in zip(train.regions, train.targets, strict=True) if t == 0]
+    assert len(negatives) == len(summits[::2])
+    assert not Spans(dev_set.regions).overlapping(negatives).any()
+    positives = [r for r, t in zip(train.regions, train.targets, strict=True) if t == 1]
+    drawn = [r for r, t in zip(dev_set.regions, dev_set.targets, strict=True) if t == 0]
+    if others == "bed":
+        assert not Spans(positives).overlapping(drawn).any()
 
 
 def test_a_last_free_place_is_found_and_then_no_more(tmp_path):

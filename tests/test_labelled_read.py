@@ -38,6 +38,7 @@ def column(tmp_path, *labels: str, **options):
         "label\tother\tseq\n0\tx,y\tACGT\n1\tz\tGGCC",
         'id;sequence;target\na;"ACGT";0\nb;GGCC;1\n',
         "##dnatk 1\n#sequence\tlabel\nACGT\t0\nGGCC\t1\n",
+        ";sequence;label\n0;ACGT;0\n1;GGCC;1\n",
     ],
 )
 def test_tables_of_every_dress_read_alike(tmp_path, text, packed):
@@ -131,6 +132,12 @@ def test_label_lists_in_one_cell(tmp_path):
     data = column(tmp_path, "x; y", "", "y", kind="multilabel")
     assert data.space.classes == ("x", "y")
     assert data.targets.tolist() == [[1, 1], [0, 0], [0, 1]]
+
+
+def test_classes_called_by_numbers_are_no_bed(tmp_path):
+    path = write(tmp_path / "x.tsv", "sequence\t0\t1\nACGT\t0\t1\nGG\t1\t1\n")
+    data = read_labelled(path, ReadOptions(labels=("0", "1")))
+    assert data.targets.tolist() == [[0, 1], [1, 1]]
 
 
 def test_a_label_for_each_base(tmp_path):
@@ -248,7 +255,7 @@ BAD = [
         ":2: '2' in 'b'",
     ),
     ("sequence,a,b\nA,0,1\n", {"labels": ("a", "b"), "kind": "binary"}, "2 label columns make no"),
-    ("sequence,label,chrom,start,end\nA,0,c,5,x\n", {}, ":2: start '5' and end 'x'"),
+    ("sequence,label,chrom,start,end\nA,0,c,5,x\n", {}, ":2: end 'x' is no whole number"),
     ("sequence,label,chrom,start,end\nA,0,c,5,5\n", {}, ":2: end (5) <= start (5)"),
     ("sequence,label,chrom,start,end,strand\nA,0,c,5,6,x\n", {}, ":2: strand 'x'"),
     ("chrom,start,end,label\nc,5,6,1\n", {}, "or have the bases read from --genome"),
@@ -258,6 +265,20 @@ BAD = [
     (">a 1\nACGE\n", {}, ":1: 'E' (letter 4"),
     ("chr1\t1\t5\n", {}, "is BED, which has no bases (name its genome: --genome)"),
     ("a\0b,label\nA,0\n", {}, ":1: is not a text file"),
+    ('sequence\tlabel\tnote\nA\t0\tx\nC\t1\t"see\nG\t0\tx\n', {}, ":3: is no table: unexpected"),
+    ('sequence\tlabel\tnote\nA\t0\t"x" y\nC\t1\tx\n', {}, ":2: is no table: "),
+    ('sequence,"label\nA,0\nC,1\n', {}, ":1: is no table: unexpected end"),
+    ("sequence,label\rA,0\rC,1\r", {}, ":1: a carriage return inside the line"),
+    ("sequence,label\nA,0\nC,1\rG,0\n", {}, ":3: a carriage return inside the line"),
+    ("sequence,label\nA,1e39\nC,0.5\n", {"kind": "regression"}, ":2: '1e39' in 'label' is beyond"),
+    ("sequence,label\nA,x;y\nC,NA\nG,x\n", {"kind": "multilabel"}, ":3: the label is 'NA'"),
+    ("sequence,label\nA,x;y\nC,\nG,.\n", {"kind": "multilabel"}, ":4: the label is '.'"),
+    (
+        f"sequence,label,chrom,start,end\nA,0,c,{'9' * 5000},6\n",
+        {},
+        ":2: start 999999999999999999...",
+    ),
+    ("sequence,label,chrom,start,end\nA,0,,5,6\n", {}, ":2: an empty contig name"),
 ]
 
 
@@ -281,6 +302,12 @@ def test_one_line_for_each_bad_file(tmp_path, text, options, message):
         ("chr1\t1\t5\t1\n", {"labels": ("y",)}, "no column 'y' among: no '#' header"),
         ("chr1\t9\t5\n", {}, ":1: end (5) <= start (9)"),
         ("chr1\t-9\t5\n", {}, ":1: start -9 is negative"),
+        (
+            "chr1\t1\t5\n",
+            {"kind": "regression"},
+            "has no label column, and the labels are regression",
+        ),
+        ("chr1\t1\t5\n", {"kind": "per-base"}, "has no label column, and the labels are per-base"),
     ],
 )
 def test_one_line_for_each_bad_bed(tmp_path, genome, bed, options, message):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import make_model, make_task, random_bases, write_fasta
 
@@ -124,6 +125,28 @@ def test_the_list_is_json_whatever_was_measured(home, tiny_model, run):
     assert facts[0]["metrics"]["dev"]["mcc"] == {"value": None, "low": None, "high": None}
 
 
+def test_undefined_metrics_are_null_in_the_file_and_nan_in_memory(tmp_path, tiny_model):
+    metrics = {"dev": {"mcc": {"value": float("nan"), "low": 0.5}}}
+    details = {"seeds": {"1": {"dev": {"mcc": float("nan")}}}, "config": {"revision": None}}
+    task = make_task(tmp_path / "task", tiny_model, metrics=metrics, details=details)
+    written = json.loads((task / "task.json").read_text(), parse_constant=pytest.fail)
+    assert written["metrics"] == {"dev": {"mcc": {"value": None, "low": 0.5}}}
+    found = find_task(task)
+    assert np.isnan(found.metrics["dev"]["mcc"]["value"])
+    assert found.metrics["dev"]["mcc"]["low"] == 0.5
+    assert np.isnan(found.details["seeds"]["1"]["dev"]["mcc"])
+    assert found.details["config"] == {"revision": None}
+
+
+def test_the_digest_is_of_what_scales_an_adapter_too(tmp_path, tiny_model):
+    task = make_task(tmp_path / "task", tiny_model, method="lora")
+    before = find_task(task).sha256()
+    path = task / "adapter_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "lora_alpha": 2 * config["lora_alpha"]}))
+    assert find_task(task).sha256() != before
+
+
 def test_a_damaged_task_does_not_hide_the_others(home, tiny_model, run):
     make_task(home / "good", tiny_model)
     bad = make_task(home / "bad", tiny_model)
@@ -203,6 +226,32 @@ def test_export_replaces_a_task_by_force(tiny_model, tmp_path, run):
     assert run("tasks", "export", task, copy, "--force").code == 0
     assert not (copy / "stale").exists()
     assert (copy / "trunk" / "model.safetensors").exists()
+
+
+def test_a_task_that_may_only_be_read_is_exported_to_one_that_may_be_changed(
+    tiny_model, tmp_path, run
+):
+    task = make_task(tmp_path / "task", tiny_model)
+    (task / "plots").mkdir()
+    for path in (task / "plots", *task.iterdir(), task):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    result = run("tasks", "export", task, tmp_path / "copy")
+    assert result.code == 0, result.err
+    for path in (tmp_path / "copy", *(tmp_path / "copy").rglob("*")):
+        assert path.stat().st_mode & 0o600 == 0o600, path
+
+
+def test_a_task_is_not_exported_into_itself(tiny_model, tmp_path, run):
+    task = make_task(tmp_path / "task", tiny_model)
+    inner = task / "deep" / "inner"
+    assert error_of(run("tasks", "export", task, inner)) == (
+        f"{inner}: is in the task itself (export it elsewhere)"
+    )
+    assert error_of(run("tasks", "export", task, task, "--force")) == (
+        f"{task}: is in the task itself (export it elsewhere)"
+    )
+    assert not (task / "deep").exists()
+    assert (task / "task.json").exists()
 
 
 # What breaks a task

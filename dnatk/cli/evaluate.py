@@ -14,7 +14,8 @@ from dnatk.cli.options import (
     remote_code_option,
     threads_option,
 )
-from dnatk.cli.tables import metrics_table, without_nan
+from dnatk.cli.tables import metrics_table
+from dnatk.undefined import as_null
 
 
 @click.command(
@@ -84,7 +85,7 @@ def command(
             progress=progress,
         )
     if as_json:
-        metrics = without_nan({k: asdict(v) for k, v in result.metrics.items()})
+        metrics = as_null({k: asdict(v) for k, v in result.metrics.items()})
         facts = {
             "task": found.name,
             "task_sha256": found.sha256(),

@@ -55,14 +55,6 @@ def _listed(header, rows, width: int) -> str:
     return "\n".join(lines)
 
 
-def without_nan(metrics: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
-    """Metrics as JSON has them: null where one is undefined."""
-    return {
-        name: {k: None if math.isnan(v) else v for k, v in estimate.items()}
-        for name, estimate in metrics.items()
-    }
-
-
 def metrics_table(metrics: dict[str, dict[str, float]]) -> str:
     """Metrics with their intervals, aligned."""
     rows = []

@@ -8,7 +8,8 @@ import logging
 import click
 
 from dnatk.cli.layout import table_width
-from dnatk.cli.tables import aligned, without_nan
+from dnatk.cli.tables import aligned
+from dnatk.undefined import as_null
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def _facts(task, name: str) -> dict[str, object]:
         "length": task.length,
         "origin": origin,
         "directory": str(task.directory),
-        "metrics": {part: without_nan(each) for part, each in task.metrics.items()},
+        "metrics": as_null(task.metrics),
         "description": task.description,
     }
 

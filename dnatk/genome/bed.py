@@ -68,23 +68,33 @@ def _parse(line: str, path: str, number: int) -> Region:
         raise fail("is FASTA, not BED")
     if len(fields) < 3:
         raise fail(f"{len(fields)} column(s), BED needs at least 3", "contig, start, end")
-    positions = []
-    for what, text in zip(("start", "end"), fields[1:3], strict=True):
+    strand = fields[5].strip() if len(fields) > 5 else "."
+    start, end = check_place(*fields[:3], strand, path, number)
+    name = fields[3].strip() if len(fields) > 3 else ""
+    name = "" if name == "." else name
+    return Region(fields[0], start, end, strand, name, path, number, fields)
+
+
+def check_place(
+    contig: str, start: str, end: str, strand: str, path: str, number: int
+) -> tuple[int, int]:
+    """(start, end) of the texts of a line, an :class:`InputError` where they are no place."""
+
+    def fail(message: str, hint: str | None = None) -> InputError:
+        return InputError(message, path=path, line=number, hint=hint)
+
+    for what, text in (("start", start), ("end", end)):
         if not (text.isascii() and text.removeprefix("-").isdigit()):
             raise fail(f"{what} '{text}' is no whole number")
         if text.startswith("-"):
-            raise fail(f"{what} {text} is negative", "BED starts count from 0")
+            raise fail(f"{what} {text} is negative", "starts count from 0, as in BED")
         if len(text) > 18:
             raise fail(f"{what} {text[:18]}... is beyond any genome")
-        positions.append(int(text))
-    start, end = positions
-    if start >= end:
-        raise fail(f"end ({end}) <= start ({start})", "BED is 0-based half-open")
-    strand = fields[5].strip() if len(fields) > 5 else "."
+    low, high = int(start), int(end)
+    if low >= high:
+        raise fail(f"end ({high}) <= start ({low})", "0-based half-open, as in BED")
     if strand not in ("+", "-", "."):
         raise fail(f"strand '{strand}' is none of + - .")
-    name = fields[3].strip() if len(fields) > 3 else ""
-    if not fields[0].strip():
+    if not contig.strip():
         raise fail("an empty contig name")
-    name = "" if name == "." else name
-    return Region(fields[0], start, end, strand, name, path, number, fields)
+    return low, high

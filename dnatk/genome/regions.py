@@ -46,6 +46,18 @@ class Region:
         return self.end - self.start
 
 
+def middle(start: int, end: int, strand: str, length: int) -> tuple[int, int]:
+    """[start, end) of ``length`` bases round a region's middle; they may pass the contig's ends.
+
+    Counted from the end where the strand begins, so that both strands read the same of a sequence.
+    Where lengths differ by an odd number a longer region keeps the odd base out downstream, and a
+    shorter one takes it in upstream.
+    """
+    offset = (end - start - length) // 2
+    low = end - offset - length if strand == "-" else start + offset
+    return low, low + length
+
+
 def parse_region(text: str, lengths: dict[str, int]) -> Region:
     """Read ``chr1:1-100`` (1-based inclusive, commas allowed), ``chr1:5`` (to the end) or ``chr1``.
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dnatk.errors import InputError
+from dnatk.genome.regions import middle
 
 _TSS = re.compile(r"tss:([+-]?\d{1,9}),([+-]?\d{1,9})", re.ASCII)
 
@@ -84,9 +85,7 @@ class Fit:
                 yield low, low + self.length
             window = end - self.length, end
         else:
-            # An odd base more is downstream on the forward strand; an odd base less, upstream.
-            low = start - (self.length - (end - start)) // 2
-            window = low, low + self.length
+            window = middle(start, end, strand, self.length)  # as training cuts its sequences
         low, high = max(0, window[0]), min(contig_length, window[1])
         if low < high:
             yield low, high

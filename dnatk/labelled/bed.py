@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from dnatk.errors import InputError, did_you_mean
-from dnatk.genome.bed import read_bed
-from dnatk.genome.fasta import Genome, open_text
+from dnatk.genome.bed import is_header, read_bed
+from dnatk.genome.fasta import Genome
+from dnatk.genome.files import open_text
 from dnatk.genome.locate import resolve_genome
 from dnatk.genome.regions import Region
 from dnatk.labelled.dataset import LabelSpace
@@ -36,19 +37,31 @@ def rows_of_bed(
     if not options.genome:
         raise InputError("is BED, which has no bases", path=path, hint="name its genome: --genome")
     columns, names = _label_columns(path, options, space)
-    given = list(read_bed(path))
+    positive, negative = _class_names(path, options, space) if not columns else ("", "")
     with Genome(resolve_genome(options.genome, os.environ)) as genome:
-        for region in given:
-            genome.check(region)
+        given = _checked(path, genome)
         regions = [fitted(region, options, genome) for region in given]
         rows = Rows(str(path), names)
-        positive, negative = _class_names(path, options, space) if not columns else ("", "")
         for region in regions:
             cells = tuple(_cell(region, column) for column in columns) or (positive,)
             rows.add(read_bases(genome, region), cells, region.name, region.line, region)
         if not columns:
             _add_negatives(rows, negative, genome, [*given, *avoid], options)
     return rows
+
+
+def places_of_bed(path: str | Path, options: ReadOptions) -> list[Region]:
+    """The regions of a BED as they are written and as they are read."""
+    with Genome(resolve_genome(options.genome, os.environ)) as genome:
+        given = _checked(path, genome)
+        return [*given, *(fitted(region, options, genome) for region in given)]
+
+
+def _checked(path: str | Path, genome: Genome) -> list[Region]:
+    given = list(read_bed(path))
+    for region in given:
+        genome.check(region)
+    return given
 
 
 def _add_negatives(
@@ -76,14 +89,15 @@ def _class_names(
     path: str | Path, options: ReadOptions, space: LabelSpace | None
 ) -> tuple[str, str]:
     """(positive, negative): what a BED without labels calls its classes."""
-    if space is None:
-        return options.positive or "positive", "negative"
-    if space.kind != "binary":
+    kind = space.kind if space else options.kind or "binary"
+    if kind != "binary":
         raise InputError(
-            f"has no label column, and the labels are {space.kind}",
+            f"has no label column, and the labels are {kind}",
             path=path,
             hint="name the column with --label-column",
         )
+    if space is None:
+        return options.positive or "positive", "negative"
     return space.classes[1], space.classes[0]
 
 
@@ -127,7 +141,7 @@ def _header(path: str | Path) -> list[str]:
                 text = line.lstrip("#").strip()
                 fields = text.split("\t") if "\t" in text else text.split()
                 names = [name.strip() for name in fields]
-            elif line and not line.startswith(("track", "browser")):
+            elif line and not is_header(line):
                 break
     return names
 

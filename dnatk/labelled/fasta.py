@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dnatk.errors import InputError
-from dnatk.genome.fasta import open_text
-from dnatk.genome.files import header_name, not_fasta
+from dnatk.genome.files import header_name, not_fasta, open_text
 from dnatk.labelled.dataset import LabelSpace
 from dnatk.labelled.rows import ReadOptions, Rows, clean_bases, own_columns
 from dnatk.labelled.tables import label_columns, read_table

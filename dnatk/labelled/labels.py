@@ -17,6 +17,7 @@ from dnatk.labelled.rows import ReadOptions, Rows
 MISSING = frozenset(("", ".", "na", "n/a", "nan", "null"))
 POSITIVE = frozenset(("1", "true", "positive", "yes", "pos"))
 MOST_CLASSES = 100
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def apply_labels(
@@ -31,8 +32,7 @@ def apply_labels(
     if space is not None:
         rows = _fit_columns(rows, space)
     kind = space.kind if space else options.kind
-    if not (kind == "multilabel" and len(rows.columns) == 1):  # there, none is a label set too
-        _check_present(rows)
+    _check_present(rows, none_too=kind == "multilabel" and len(rows.columns) == 1)
     if space is None:
         space = _make_space(rows, options)
     if space.kind == "regression":
@@ -151,16 +151,19 @@ def _fit_columns(rows: Rows, space: LabelSpace) -> Rows:
     return replace(rows, columns=space.classes, cells=cells)
 
 
-def _check_present(rows: Rows) -> None:
+def _check_present(rows: Rows, none_too: bool) -> None:
+    """Refuse what stands for a missing label; ``none_too``: an empty cell is a set of no labels."""
     for cells, line in zip(rows.cells, rows.lines, strict=True):
         for name, text in zip(rows.columns, cells, strict=True):
-            if text.lower() in MISSING:
+            if text.lower() in MISSING and (text or not none_too):
                 shown = f"the label is '{text}'" if text else "no label"
                 raise InputError(
                     f"{shown} in '{name}'",
                     path=rows.path,
                     line=line,
-                    hint="fill it in or remove the row",
+                    hint="leave it empty if no class is right, else fill it in or remove the row"
+                    if none_too
+                    else "fill it in or remove the row",
                 )
 
 
@@ -208,6 +211,13 @@ def _numbers(rows: Rows) -> np.ndarray:
                     path=rows.path,
                     line=line,
                     hint="regression needs numbers; --kind multiclass if these are classes",
+                )
+            if abs(value) > _LARGEST:
+                raise InputError(
+                    f"'{text}' in '{rows.columns[column]}' is beyond single precision",
+                    path=rows.path,
+                    line=line,
+                    hint="give the column in another unit, or its logarithm",
                 )
             values_NC[row, column] = value
     return values_NC

@@ -97,7 +97,7 @@ def unlike_places(
         used: set[tuple[int, int]] = set()
         for row in rows:
             region = like[row]
-            gc = np.mean(codes[region.start : region.end] == 1) if match_gc else None
+            gc = _gc_share(codes[region.start : region.end]) if match_gc else None
             start = _draw(codes, contig, len(region), gc, spans, used, rng)
             if start is None:
                 raise InputError(
@@ -109,6 +109,12 @@ def unlike_places(
             used.add((start, len(region)))
             drawn[row] = Region(contig, start, start + len(region), region.strand)
     return drawn
+
+
+def _gc_share(codes: np.ndarray) -> float:
+    """Of the bases that are known, as negatives have no others; a half where none is."""
+    known = np.count_nonzero(codes < 2)
+    return np.count_nonzero(codes == 1) / known if known else 0.5
 
 
 def _draw(

@@ -9,20 +9,15 @@ from dataclasses import replace
 import numpy as np
 
 from dnatk.genome.fasta import Genome
-from dnatk.genome.regions import Region
+from dnatk.genome.regions import Region, middle
 from dnatk.kmers import reverse_complement
 from dnatk.labelled.rows import ReadOptions
 
 
 def resized(region: Region, length: int) -> Region:
-    """``length`` bases round the middle of a region, which may pass the contig's ends.
-
-    Counted from the end where its strand begins, so that the bases are those in the middle of the
-    sequence as its strand reads it, the odd base left over at the far end.
-    """
-    offset = (len(region) - length) // 2
-    start = region.end - offset - length if region.strand == "-" else region.start + offset
-    return replace(region, start=start, end=start + length)
+    """``length`` bases round the middle of a region, which may pass the contig's ends."""
+    start, end = middle(region.start, region.end, region.strand, length)
+    return replace(region, start=start, end=end)
 
 
 def fitted(region: Region, options: ReadOptions, genome: Genome) -> Region:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dnatk.errors import InputError
-from dnatk.genome.bed import read_bed
 from dnatk.labelled.dataset import LabelledSet
 from dnatk.labelled.doctor import Report, drop_leaks, examine
-from dnatk.labelled.read import ReadOptions, content_kind, read_labelled
+from dnatk.labelled.read import ReadOptions, places, read_labelled
 from dnatk.labelled.splits import split_set, way_of
 
 
@@ -61,8 +60,8 @@ def read_sets(
     The report is of the data as they came; ``drop`` then removes leaks.
     """
     others = {name: path for name, path in (("dev", files.dev), ("test", files.test)) if path}
-    # Negatives drawn for one file keep clear of the others: their positives, and what was drawn.
-    known = [r for path in others.values() if content_kind(path) == "bed" for r in read_bed(path)]
+    # Negatives drawn for one file keep clear of the others: their examples, and what was drawn.
+    known = [place for path in others.values() for place in places(path, options)]
     data = read_labelled(files.data, options, avoid=known)
     known += data.regions or ()
     sets = {}
@@ -90,6 +89,4 @@ def read_sets(
     if not drop:
         return sets, report, 0
     sets, dropped = drop_leaks(sets)
-    if not len(sets["train"]):
-        raise InputError("nothing is left to train on", path=files.data)
     return sets, report, dropped

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from dnatk.errors import InputError
+from dnatk.genome.bed import is_header
 from dnatk.genome.files import open_text, readable_again
-from dnatk.genome.regions import Region
-from dnatk.labelled.bed import rows_of_bed
+from dnatk.genome.regions import Region, middle
+from dnatk.labelled.bed import places_of_bed, rows_of_bed
 from dnatk.labelled.dataset import LabelledSet, LabelSpace
 from dnatk.labelled.fasta import rows_of_fasta
 from dnatk.labelled.labels import apply_labels
@@ -61,18 +62,33 @@ def read_labelled(
     return crop(data, options.length) if options.length else data
 
 
+def places(path: str | Path, options: ReadOptions) -> list[Region]:
+    """Where a file's own examples lie, as ``options`` read them; [] where nothing says so.
+
+    Without a genome there are no negatives to be drawn either, and nobody asks.
+    """
+    content = content_kind(path)
+    if not options.genome or content == "fasta":
+        return []
+    if content == "bed":
+        return places_of_bed(path, options)
+    return rows_of_table(path, options, None).regions or []
+
+
 def content_kind(path: str | Path) -> str:
     """'fasta', 'bed' or 'table', by the first line that says it."""
     with open_text(path) as handle:
         for number, raw in enumerate(handle):
-            line = (raw.removeprefix(b"\xef\xbb\xbf") if number == 0 else raw).strip()
-            if not line or line[:1] == b"#" or line.split()[0] in (b"track", b"browser"):
+            line = raw.decode("utf-8-sig" if number == 0 else "utf-8", "replace").strip()
+            # A comment of FASTA begins with ;, and so does a table whose first column has no name.
+            if not line or line[0] == ";" or is_header(line):
                 continue
-            if line[:1] in (b">", b";"):
+            if line[0] == ">":
                 return "fasta"
-            fields = line.split(b"\t") if b"\t" in line else line.split()
-            places = [field.removeprefix(b"-").isdigit() for field in fields[1:3]]
-            return "bed" if places == [True, True] else "table"
+            first, *more = line.split("\t") if "\t" in line else line.split()
+            numbers = [text.removeprefix("-").isdigit() for text in more[:2]]
+            # Classes may be called 0 and 1.
+            return "bed" if numbers == [True, True] and first.lower() != "sequence" else "table"
     return "table"  # where an empty file is told of
 
 
@@ -84,10 +100,10 @@ def crop(data: LabelledSet, length: int) -> LabelledSet:
     sequences, targets = list(data.sequences), data.targets.copy()
     regions = None if data.regions is None else list(data.regions)
     for row in long:
-        start = (len(sequences[row]) - length) // 2
+        start, end = middle(0, len(sequences[row]), "+", length)
         if data.space.kind == "per-base":
-            targets[row] = targets[row][start : start + length]
+            targets[row] = targets[row][start:end]
         if regions is not None and len(regions[row]) == len(sequences[row]):
             regions[row] = resized(regions[row], length)
-        sequences[row] = sequences[row][start : start + length]
+        sequences[row] = sequences[row][start:end]
     return replace(data, sequences=sequences, targets=targets, regions=regions)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dnatk.errors import InputError, did_you_mean
-from dnatk.genome.fasta import Genome, open_text
+from dnatk.genome.bed import check_place
+from dnatk.genome.fasta import Genome
+from dnatk.genome.files import carriage_return, open_text
 from dnatk.genome.locate import resolve_genome
 from dnatk.genome.regions import Region
 from dnatk.labelled.dataset import LabelSpace
@@ -78,28 +80,41 @@ def read_table(path: str | Path) -> Table:
     csv.field_size_limit(sys.maxsize)  # a sequence may be longer than csv's 128 KiB
     lines = _Lines(path)
     header = lines.header()
+    first = lines.number
     delimiter = max("\t,;", key=header.count)
-    columns = [name.strip() for name in next(csv.reader([header.lstrip("#")], delimiter=delimiter))]
-    line, first = lines.number, lines.number
+    ((_, columns),) = _records([header.lstrip("#")], delimiter, path, first)
     records = []
-    reader = csv.reader(lines, delimiter=delimiter)
-    try:
-        for fields in reader:
-            line = first + reader.line_num
-            if not any(map(str.strip, fields)):
-                continue
-            if len(fields) != len(columns):
-                raise InputError(
-                    f"{len(fields)} field(s) where the header has {len(columns)}",
-                    path=path,
-                    line=line,
-                )
-            records.append((line, [text.strip() for text in fields]))
-    except csv.Error as error:
-        raise InputError(f"is no table: {error}", path=path, line=line + 1) from None
+    for line, fields in _records(lines, delimiter, path, first + 1):
+        if not any(fields):
+            continue
+        if len(fields) != len(columns):
+            raise InputError(
+                f"{len(fields)} field(s) where the header has {len(columns)}", path=path, line=line
+            )
+        records.append((line, fields))
     if not records:
         raise InputError("has no rows", path=path, hint="a header line, then one example a line")
     return Table(str(path), first, columns, records)
+
+
+def _records(
+    lines: Iterable[str], delimiter: str, path: str | Path, first: int
+) -> Iterator[tuple[int, list[str]]]:
+    """The number of each record's first line, and its fields; ``first`` is that of ``lines``.
+
+    Strict: a quote that nothing closes would take all lines behind it into one field.
+    """
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        line = first + reader.line_num
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            hint = 'a field that begins with " ends with one; double those inside'
+            raise InputError(f"is no table: {error}", path=path, line=line, hint=hint) from None
+        if fields is None:
+            return
+        yield line, [text.strip() for text in fields]
 
 
 class _Lines:
@@ -121,6 +136,8 @@ class _Lines:
                     text = "\0"
                 if "\0" in text:
                     raise InputError("is not a text file", path=self.path, line=self.number)
+                if "\r" in text.rstrip("\r\n"):
+                    raise carriage_return(self.path, self.number)
                 yield text
 
     def header(self) -> str:
@@ -164,7 +181,9 @@ def rows_of_table(path: str | Path, options: ReadOptions, space: LabelSpace | No
             region = None
             if None not in place:
                 where = [fields[column] for column in place]
-                region = _region(*where, fields[strand] if strand is not None else ".", path, line)
+                way = (fields[strand] if strand is not None else "") or "."
+                start, end = check_place(*where, way, str(path), line)
+                region = Region(where[0], start, end, way, "", str(path), line)
             if genome is None:
                 bases = clean_bases(fields[sequence], str(path), line)
             else:
@@ -177,17 +196,3 @@ def rows_of_table(path: str | Path, options: ReadOptions, space: LabelSpace | No
         if genome is not None:
             genome.close()
     return rows
-
-
-def _region(contig: str, start: str, end: str, strand: str, path: str | Path, line: int) -> Region:
-    if not (start.isascii() and start.isdigit() and end.isascii() and end.isdigit()):
-        raise InputError(
-            f"start '{start}' and end '{end}' must be whole numbers", path=path, line=line
-        )
-    if int(start) >= int(end):
-        raise InputError(
-            f"end ({end}) <= start ({start})", path=path, line=line, hint="starts count from 0"
-        )
-    if strand not in ("+", "-", ".", ""):
-        raise InputError(f"strand '{strand}' is none of + - .", path=path, line=line)
-    return Region(contig, int(start), int(end), strand or ".", "", str(path), line)

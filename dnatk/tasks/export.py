@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from dnatk.errors import ModelError
+from dnatk.errors import ModelError, OutputError
 from dnatk.model.card import MODEL_FILES, PICKLES
 from dnatk.model.copying import copy_files
 from dnatk.model.loading import read_model
@@ -31,8 +31,13 @@ def export_task(task: Task, directory: str | Path, *, force: bool = False) -> Pa
     if not task.trunk.remote_code:
         load_scorer(task, device="cpu", precision="fp32")  # a broken task is not worth copying
     target = check_directory(directory, marker=TASK_FILE, force=force)
+    own = task.directory.resolve()
+    if own in (target.resolve(), *target.resolve().parents):
+        raise OutputError("is in the task itself", path=target, hint="export it elsewhere")
     with directory_written_whole(target) as staging:
-        shutil.copytree(task.directory, staging, dirs_exist_ok=True)
+        shutil.copytree(own, staging, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        for each in (staging, *filter(Path.is_dir, staging.rglob("*"))):
+            each.chmod(each.stat().st_mode | 0o700)  # of a task that others may only read
         if task.method != "full":
             trunk = staging / TRUNK_DIRECTORY
             trunk.mkdir(exist_ok=True)

@@ -26,10 +26,7 @@ from dnatk.model.loading import read_model, read_weights
 from dnatk.model.placement import resolve_device, resolve_precision
 from dnatk.tasks.places import TASK_FILE
 from dnatk.tasks.registry import find_task
-from dnatk.tasks.task import HEAD_FILE, Task
-
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_FILE = "adapter_model.safetensors"
+from dnatk.tasks.task import ADAPTER_CONFIG, ADAPTER_FILE, HEAD_FILE, Task
 
 # What peft's file may say; with other values of the last ones W + alpha / r * B A is not it.
 _ADAPTER = {

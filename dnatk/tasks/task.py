@@ -42,8 +42,10 @@ from dnatk.model.checked import (
 from dnatk.model.heads import HEAD_RULES, HeadConfig
 from dnatk.model.places import shipped_models
 from dnatk.tasks.places import TASK_FILE
+from dnatk.undefined import as_nan, as_null
 
 HEAD_FILE = "head.safetensors"
+ADAPTER_CONFIG, ADAPTER_FILE = "adapter_config.json", "adapter_model.safetensors"
 TRUNK_DIRECTORY = "trunk"
 FORMAT = "dnatk-task"
 FORMAT_VERSION = 1
@@ -191,7 +193,7 @@ class Task:
         """Write task.json."""
         content = {"format": FORMAT, "format_version": FORMAT_VERSION, "dnatk": __version__}
         content |= {k: v for k, v in asdict(self).items() if k != "directory"}
-        text = json.dumps(content, indent=2, allow_nan=True)
+        text = json.dumps(as_null(content), indent=2, allow_nan=False)
         (self.directory / TASK_FILE).write_text(text + "\n")
 
     @classmethod
@@ -220,6 +222,9 @@ class Task:
             known["trunk"] = TrunkReference(**known["trunk"])
             for name in ("classes", "class_names", "thresholds", "target_mean", "target_scale"):
                 known[name] = tuple(known[name])
+            known["metrics"] = as_nan(known["metrics"])
+            if "seeds" in known["details"]:
+                known["details"] |= {"seeds": as_nan(known["details"]["seeds"])}
             task = cls(directory=directory, **known)
             task._check()
         except (KeyError, TypeError, InputError) as error:
@@ -246,7 +251,7 @@ class Task:
     def sha256(self) -> str:
         """Hexadecimal sha256 over everything that decides what the task says."""
         digest = hashlib.sha256()
-        for name in (TASK_FILE, HEAD_FILE, "adapter_model.safetensors"):
+        for name in (TASK_FILE, HEAD_FILE, ADAPTER_CONFIG, ADAPTER_FILE):
             path = self.directory / name
             digest.update(path.read_bytes() if path.is_file() else b"")
         return digest.hexdigest()

@@ -23,6 +23,7 @@ from dnatk.labelled.dataset import LabelledSet
 from dnatk.progress import Progress
 from dnatk.training.metrics import is_better
 from dnatk.training.trainer import FiniteTrainer
+from dnatk.undefined import as_null
 
 # Tokens of one forward at evaluation.
 _EVAL_TOKENS = 8192
@@ -256,7 +257,7 @@ class History(TrainerCallback):
         if part == "dev" and self.metric in keep:
             self._note = f"dev {self.metric} {keep[self.metric]:.3f}"
         with open(self.path, "a") as handle:
-            handle.write(json.dumps(self.rows[-1]) + "\n")
+            handle.write(json.dumps(as_null(self.rows[-1])) + "\n")
 
     def on_train_end(self, args, state, control, **_) -> None:
         self.progress.finish()

@@ -21,8 +21,7 @@ from dnatk.model.loading import ModelInfo, read_model, read_weights
 from dnatk.model.places import model_directory, shipped_models
 from dnatk.model.tokenizer_files import write_tokenizer
 from dnatk.output.files import make_readable
-from dnatk.tasks.scorer import ADAPTER_FILE
-from dnatk.tasks.task import HEAD_FILE, TrunkReference
+from dnatk.tasks.task import ADAPTER_FILE, HEAD_FILE, TrunkReference
 from dnatk.training.finetune_config import FinetuneConfig
 from dnatk.training.masked_lm import quiet_transformers
 from dnatk.training.task_model import NativeTrunk, TaskModel

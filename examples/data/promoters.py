@@ -24,7 +24,7 @@ def genes(path: Path, biotype: str | None):
     with opened(path, "rt", encoding="utf-8") as lines:
         for line in lines:
             fields = line.rstrip("\n").split("\t")
-            if line.startswith("#") or fields[2] != "gene":
+            if line.startswith("#") or fields[2:3] != ["gene"]:
                 continue
             facts = dict(re.findall(r'(\w+) "([^"]*)"', fields[8]))
             if biotype is None or facts.get("gene_biotype") == biotype:

@@ -105,6 +105,8 @@ def strides(rows: Sequence[Mapping]) -> str:
     lines = []
     for arm in (arm for arm in own if arm in other):
         names = [n for n in labelled_sets.LOADERS if n in own[arm] and n in other[arm]]
+        if not names:
+            continue
         over, apart = (own[arm], other[arm]) if overlap(arm) else (other[arm], own[arm])
         means = [cell(over_sets(of, names)) for of in (over, apart)]
         paired = difference(differences(apart, over))
@@ -115,7 +117,7 @@ def strides(rows: Sequence[Mapping]) -> str:
 
 def heldout(measured: Mapping[str, Mapping]) -> str:
     """Bits per masked token on held-out contigs by span width, and those of no model at all."""
-    lines = []
+    lines, first = [], {}
     for arm in names():
         seeds = [of[arm]["heldout_bits"] for of in measured.values() if arm in of]
         if seeds := [bits for bits in seeds if bits]:
