@@ -296,6 +296,34 @@ def test_options_that_cannot_be_are_refused(embed_to, options, message):
         embed_to(**options)
 
 
+@pytest.mark.parametrize("options", [{"pool": "none"}, {"window": 200}])
+def test_a_row_has_all_its_kmers(embed_to, options):
+    """A stride that leaves gaps between windows is for windows that are rows."""
+    window = options.get("window", 515)
+    with pytest.raises(InputError, match=rf"--stride 600 leaves out .* \(at most {window - 5}\)"):
+        embed_to(bed="chr1\t0\t1500\n", stride=600, **options)
+    regions, _ = embed_to(stride=600, window=200)
+    assert set(np.diff(regions[regions["contig"] == "chr1"]["start"])) == {600}
+
+
+def test_a_finished_file_of_another_dtype_is_not_taken_for_this(tmp_path, genome, tiny_model):
+    options = EmbedOptions(device="cpu", precision="fp32")
+    embed(genome, tmp_path / "o.h5", model=tiny_model, options=options)
+    assert embed(genome, tmp_path / "o.h5", model=tiny_model, options=options, resume=True).kept
+    with pytest.raises(OutputError, match="is finished, but with dtype float16, not float32"):
+        embed(
+            genome, tmp_path / "o.h5", model=tiny_model, options=EmbedOptions(**EXACT), resume=True
+        )
+
+
+def test_the_genome_is_never_replaced(tmp_path, genome_sequences, tiny_model):
+    fasta = write_fasta(tmp_path / "g.fa", genome_sequences)
+    before = fasta.read_bytes()
+    with pytest.raises(OutputError, match=r"g\.fa: is what is read"):
+        embed(fasta, fasta, model=tiny_model, force=True)
+    assert fasta.read_bytes() == before
+
+
 def test_output_is_guarded(tmp_path, genome, tiny_model):
     (tmp_path / "there.h5").write_text("mine")
     with pytest.raises(OutputError, match="--force"):

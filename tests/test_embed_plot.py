@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -13,7 +14,7 @@ from html_pages import Page
 from PIL import Image
 
 from dnatk.analysis.region_colours import Colours, check_colour
-from dnatk.analysis.region_figure import _key
+from dnatk.analysis.region_figure import _key, map_figure
 from dnatk.analysis.region_map import draw_map
 from dnatk.errors import InputError, OutputError
 from dnatk.genome.regions import Region
@@ -125,10 +126,34 @@ def test_many_names_are_folded():
     key = _key(Colours("x", names=names))
     assert list(key)[:3] == ["n19", "n18", "n17"]
     assert len(key) == 11
-    assert key["other"][1] == sum(range(1, 12))
-    assert key["(none)"][1] == 1
+    assert key[None][1] == sum(range(1, 12))
+    assert key[""][1] == 1
     assert len({shade for shade, _ in key.values()}) == 11
-    assert "other" not in _key(Colours("x", names=[f"n{i}" for i in range(10)] * 2))
+    assert None not in _key(Colours("x", names=[f"n{i}" for i in range(10)] * 2))
+
+
+def test_a_class_called_other_is_not_the_others():
+    names = ["other"] * 30 + ["(none)"] * 25 + [f"n{i}" for i in range(20)] + ["", ""]
+    key = _key(Colours("x", names=names))
+    assert (key["other"][1], key["(none)"][1], key[""][1]) == (30, 25, 2)
+    assert sum(count for _, count in key.values()) == len(names)
+    figure = map_figure(np.zeros((len(names), 2)), ("a", "b"), Colours("x", names=names), 0)
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert texts.count("other (30)") == 1
+    assert texts[-1] == "(none) (2)"
+
+
+@pytest.mark.parametrize("method", ["tsne", "umap"])
+def test_vectors_that_are_all_equal_lie_in_one_place(tmp_path, method, monkeypatch):
+    """t-SNE would end the process (a segmentation fault)."""
+    monkeypatch.setattr("dnatk.analysis.region_map.check_map", lambda *_: None)
+    h5 = tmp_path / "e.h5"
+    writer = EmbeddingWriter(h5, width=8, dtype="float32", per_token=False, attributes={})
+    regions = [Region("chr1", 0, 100)] * 9
+    writer.append(regions, np.zeros(9, dtype="u1"), np.ones((9, 8), dtype="f4"))
+    writer.finish()
+    summary = draw_map(h5, tmp_path / "m.png", method=method)
+    assert str(summary).startswith("9 rows, PCA (all vectors are equal), without colours")
 
 
 @pytest.mark.parametrize(
@@ -216,6 +241,9 @@ def test_embed_draws_what_it_has_written(run, tiny_model, genome_sequences, tmp_
     [
         (("--plot", "m.jpg"), 1, "is no name of a plot"),
         (("--plot", "m.png", "--colour", "9"), 1, "no column '9'"),
+        (("--plot", "m.png", "--colour", "label"), 1, "no column 'label'"),
+        (("--plot", "o.html", "-o", "./o.html"), 1, "cannot be both the embeddings and their map"),
+        (("--plot", "r.png", "--bed", "r.png", "--force"), 1, "r.png: is what is read"),
         (("--plot", "m.png", "--pool", "none"), 2, "needs a vector for each row"),
         (("--plot", "m.png", "--shard", "1/2"), 2, "merge the shards, then dnatk h5 plot"),
         (("--map", "pca"), 2, "--colour and --map go with --plot"),
@@ -226,6 +254,7 @@ def test_a_map_that_cannot_be_is_refused_at_once(
 ):
     bed = tmp_path / "r.bed"
     bed.write_text("chr1\t0\t100\n")
+    shutil.copy(bed, tmp_path / "r.png")
     monkeypatch.chdir(tmp_path)
     result = run("embed", genome, "--bed", bed, "-o", tmp_path / "o.h5", *options)
     assert result.code == code

@@ -15,6 +15,7 @@ from conftest import (
     files,
     label_options,
     no_plot,
+    random_bases,
     without_pace,
     write_fasta,
     write_labelled,
@@ -22,6 +23,7 @@ from conftest import (
 from sklearn import metrics
 
 import dnatk
+from dnatk.tasks.registry import find_task
 
 EXACT = ("--device", "cpu", "--precision", "fp32")
 
@@ -83,6 +85,18 @@ def test_evaluate_gives_what_the_training_measured(kind, method, trained, evalua
 def test_evaluate_gives_what_the_training_measured_of_other_kinds(kind, trained, evaluated):
     task = trained(kind)
     same(evaluated(task, kind)["metrics"], measured(task))
+
+
+def test_bases_that_no_window_scores_count_for_nothing(trained, tmp_path):
+    """predict writes NA for them; they are no predictions of the first class."""
+    task = find_task(trained("per-base"))
+    first, second = random_bases(60, 1), random_bases(60, 2)
+    path = tmp_path / "gap.csv"
+    path.write_text(f"sequence,label\n{first}{'N' * 240}{second},{task.classes[-1] * 360}\n")
+    result = dnatk.evaluate(task, path, device="cpu", resamples=10)
+    assert 120 <= len(result.targets) < 240
+    assert len(result.targets) == len(result.outputs)
+    assert result.outputs.any(axis=1).all()
 
 
 @pytest.fixture

@@ -14,9 +14,11 @@ from Bio.Seq import reverse_complement
 from conftest import QUICK, SAVE_PLOT, files, no_plot, random_bases, write_fasta
 from safetensors.torch import load_file, save_file
 
+import dnatk
 from dnatk.errors import InputError, ModelError
 from dnatk.inference.sequences import pooled_sequences, score_sequences
 from dnatk.model.foreign import TextTokens, load_foreign
+from dnatk.model.foreign_attention import set_attention
 from dnatk.tasks.registry import find_task
 from dnatk.tasks.scorer import load_scorer
 
@@ -37,8 +39,8 @@ def tokenizer_of(kind: str):
     from transformers import PreTrainedTokenizerFast
 
     special = ["<cls>", "<pad>", "<eos>", "<unk>", "<mask>"]
-    letters = list("ACGT")
-    if kind == "letters":
+    letters = list("ACGTN" if kind == "letters with N" else "ACGT")
+    if kind.startswith("letters"):
         vocab = {token: i for i, token in enumerate(special + letters)}
         tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
@@ -376,3 +378,49 @@ def test_export_of_another_make(foreign, finetune, run, tmp_path):
     assert result.code == 1
     assert "which dnatk does not copy" in result.err
     assert not (tmp_path / "none").exists()
+
+
+def test_a_piece_for_n_stands_for_no_base(foreign):
+    """Nor for a row of its own: it is neither pooled nor scored."""
+    from transformers import EsmModel
+
+    model = foreign("letters with N")
+    clean, gap = random_bases(40, 5), random_bases(20, 6) + "N" * 20 + random_bases(20, 7)
+    vectors = dnatk.embed_sequences(
+        [clean, "N" * 60, gap], model=model, device="cpu", precision="fp32"
+    )
+    assert np.isnan(vectors[1]).all()
+    _, tokens, _ = load_foreign(model)
+    ids = tokens.encode(as_bases(gap))
+    assert tokens.valid(ids).tolist() == [base != "N" for base in gap]
+    turned = tokens.encode(as_bases(reverse_complement(gap)))
+    assert tokens.reverse_complement(ids).tolist() == turned.tolist()
+    own = EsmModel.from_pretrained(model, add_pooling_layer=False).eval()
+    with torch.inference_mode():
+        inputs = torch.from_numpy(np.concatenate([tokens.prefix, ids, tokens.suffix]))[None]
+        hidden_TD = own(input_ids=inputs).last_hidden_state[0, 1:-1]
+    wanted = hidden_TD[torch.from_numpy(tokens.valid(ids))].mean(dim=0).numpy()
+    np.testing.assert_allclose(vectors[2], wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_the_last_layer_keeps_no_other(foreign, padded, monkeypatch):
+    trunk, tokens, _ = load_foreign(foreign())
+    if padded:
+        trunk.first_position = None
+        set_attention(trunk.model, "sdpa")
+    asked = []
+    forward = trunk.model.forward
+
+    def spy(*args, **options):
+        asked.append(options.get("output_hidden_states"))
+        return forward(*args, **options)
+
+    monkeypatch.setattr(trunk.model, "forward", spy)
+    ids = np.concatenate([tokens.prefix, tokens.encode(as_bases(SEQUENCES[0])), tokens.suffix])
+    batch = torch.from_numpy(ids), torch.arange(len(ids)), [len(ids)]
+    with torch.inference_mode():
+        states = [trunk(*batch, layer) for layer in (-1, 2, 1)]
+    assert asked == [False, False, True]
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])

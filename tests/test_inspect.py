@@ -204,9 +204,12 @@ def test_other_k(tmp_path, k):
 
 
 @pytest.mark.parametrize("tokens", ["letters", "wordpiece"])
-def test_models_of_other_makes(run, genome, tmp_path, tokens):
-    model = make_foreign(tmp_path / "m", tokens)
-    result = run("inspect", model, genome, "-o", tmp_path / "o", *QUIET)
+def test_models_of_other_makes(run, genome, tmp_path, tokens, monkeypatch):
+    """Installed ones by their name, of which a hub is not asked."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    make_foreign(tmp_path / "data/dnatk/models/tiny", tokens)
+    result = run("inspect", "tiny", genome, "-o", tmp_path / "o", *QUIET)
     assert result.code == 0, result.err
     numbers = json.loads((tmp_path / "o" / "inspect.json").read_text())
     assert numbers["model"]["k"] == 0

@@ -470,6 +470,38 @@ def test_table_and_hdf5_may_end_alike(names, run, tmp_path, task_of):
     assert frame["contig"].tolist() == [row["name"] for row in table(out.read_text())] == ["a", "b"]
 
 
+def test_a_finished_table_that_says_nothing_of_its_run_is_told_of(run, tmp_path, task_of):
+    write_fasta(tmp_path / "s.fa", {"a": random_bases(60, 1)})
+    out = tmp_path / "o.jsonl"
+    args = ("predict", tmp_path / "s.fa", "--task", task_of(), "-o", out, "--format", "jsonl")
+    assert run(*args, *EXACT).code == 0
+    before = out.read_text()
+    result = run(*args, *EXACT, "--resume")
+    assert result.code == 0
+    assert f"{out}: is there already and is left as it is" in result.err
+    assert out.read_text() == before
+    result = run(*args[:-3], tmp_path / "o.tsv", *EXACT)
+    assert result.code == 0
+    assert "is there already" not in run(*args[:-3], tmp_path / "o.tsv", *EXACT, "--resume").err
+
+
+@pytest.mark.parametrize("option", ["-o", "--h5", "--report"])
+@pytest.mark.parametrize("what", ["bed", "genome"])
+def test_no_force_replaces_what_is_read(option, what, run, tmp_path, genome, task_of):
+    paths = {"bed": tmp_path / "in.bed", "genome": tmp_path / "g.fa"}
+    paths["genome"].write_bytes(genome.read_bytes())
+    paths["bed"].write_text("chr1\t0\t60\tx\t0\t+\n")
+    before = paths[what].read_bytes()
+    more = () if option == "-o" else ("-o", tmp_path / "table")
+    result = run(
+        "predict", paths["bed"], "--task", task_of(), "--genome", paths["genome"], *more,
+        option, tmp_path / "." / paths[what].name, "--force", *EXACT,
+    )  # fmt: skip
+    assert result.code == 1
+    assert result.err == f"dnatk: error: {paths[what]}: is what is read (name another output)\n"
+    assert paths[what].read_bytes() == before
+
+
 def test_a_finished_file_gives_stdout_no_rows_and_gets_no_vectors(run, tmp_path, task_of):
     write_fasta(tmp_path / "s.fa", {"a": random_bases(60, 1), "b": random_bases(60, 2)})
     h5 = tmp_path / "p.h5"
@@ -611,6 +643,20 @@ def test_a_stranded_task_needs_a_strand_column(predict_on, task_of, tmp_path):
         assert row["note"] == "."
     result = predict_on("chr1\t0\t60\n", "--fit", "tss:-20,40", code=1)
     assert "has no strand column" in result.err
+
+
+def test_a_five_prime_end_needs_a_strand_whatever_is_averaged(predict_on, task_of, tmp_path):
+    """Both strands of a window give one score, but the strand says which window."""
+    bed, fit = "chr1\t500\t560\tx\t0\t{}\n", ("--fit", "tss:-20,40")
+    average = (*fit, "--rc", "average")
+    result = predict_on("chr1\t500\t560\n", *average, code=1)
+    assert "has no strand column" in result.err
+    (row,) = predict_on(bed.format("."), *average)
+    assert row["note"] == "no_strand"
+    scores = [predict_on(bed.format(s), *average)[0]["score"] for s in "+-"]
+    assert scores[0] != scores[1]
+    (row,) = predict_on(bed.format("."), *average, "--ignore-strand")
+    assert (row["note"], row["score"]) == (".", scores[0])
 
 
 def test_a_shorter_line_has_no_strand(predict_on, task_of, tmp_path):

@@ -17,6 +17,7 @@ from dnatk.labelled.dataset import LabelledSet
 from dnatk.labelled.read import ReadOptions, crop, read_labelled
 from dnatk.labelled.splits import split_set
 from dnatk.masking import Schedule
+from dnatk.model.models import warn_of_untrained
 from dnatk.training.config import read_config
 
 METRICS_FILE = "metrics.jsonl"
@@ -32,7 +33,7 @@ class InspectOptions:
 
     Attributes:
         windows: how many.
-        window: bases of each; 0: what the model takes, 1024 at most.
+        window: bases of each; 0: what the model was trained on, 1024 at most.
         labelled: labelled sequences for the probe of labels; "": none.
         labelled_dev: what it is measured on; "": a quarter of ``labelled``.
         tsne: whether to make the t-SNE map, which takes longest.
@@ -58,6 +59,7 @@ def given_sample(subject: Subject, fasta: str | Path, options: InspectOptions, k
             f"a window of {window} bases does not fit",
             hint=f"--window {shortest} to {subject.max_window}",
         )
+    warn_of_untrained(window, subject.name, subject.trained_window)
     if not fasta:
         return random_windows(options.windows, window, options.seed)
     return draw_sample(fasta, options.windows, window, options.seed, k=k)
@@ -66,7 +68,7 @@ def given_sample(subject: Subject, fasta: str | Path, options: InspectOptions, k
 def labelled_sets(
     options: InspectOptions, subject: Subject
 ) -> tuple[LabelledSet, LabelledSet] | None:
-    """(train, dev), cut to what the model takes and to a number that is quickly done."""
+    """(train, dev), cut to what the model was trained on and to a number that is quickly done."""
     if not options.labelled:
         if options.labelled_dev:
             raise InputError("--labelled-dev goes with --labelled", path=options.labelled_dev)
@@ -86,7 +88,7 @@ def labelled_sets(
         most = _MOST_LABELLED[name]
         if len(part) > most:
             sets[name] = part.take(np.sort(rng.choice(len(part), most, replace=False)))
-    return tuple(crop(sets[name], subject.max_window) for name in ("train", "dev"))
+    return tuple(crop(sets[name], subject.trained_window) for name in ("train", "dev"))
 
 
 def training_run(directory: Path) -> tuple[dict, Path, Schedule] | tuple[()] | None:

@@ -66,20 +66,22 @@ class Colours:
                 )
 
 
-def check_colour(colour: str, bed: str | Path | None) -> None:
+def check_colour(colour: str, bed: str | Path | None, *, labels: bool = True) -> None:
     """Raise :class:`InputError` where there will be no such column, before any work is done.
 
     Args:
         bed: the regions; None: there is none, "-" cannot be read again.
+        labels: whether the file may be one of predictions.
     """
-    if not colour or (colour in FILE_NAMES and not _is_file(bed)):
+    names = FILE_NAMES if labels else FILE_NAMES[:-1]
+    if not colour or (colour in names and not _is_file(bed)):
         return
     if not _is_file(bed):
         raise InputError(
             f"no column '{colour}' without the regions' BED file",
-            hint=f"one of {', '.join(FILE_NAMES)}; or save the regions to a file",
+            hint=f"one of {', '.join(names)}; or save the regions to a file",
         )
-    if bed is not None and (colour not in FILE_NAMES or colour in BED_NAMES):
+    if bed is not None and (colour not in names or colour in BED_NAMES):
         _column(colour, bed)
 
 
@@ -102,19 +104,18 @@ def colours_of(
     Raises:
         InputError: no such column, or the BED file is not that of the rows.
     """
-    from_bed = colour and _is_file(bed) and (colour in BED_NAMES or colour not in FILE_NAMES)
+    names = FILE_NAMES if (labels := layout.is_prediction(file)) else FILE_NAMES[:-1]
+    from_bed = colour and _is_file(bed) and (colour in BED_NAMES or colour not in names)
     if bed is not None and from_bed:
         at = _column(colour, bed)
-        names = _header(bed) or BED_NAMES
-        name = names[at] if at < len(names) else f"column {at + 1}"
+        named = _header(bed) or BED_NAMES
+        name = named[at] if at < len(named) else f"column {at + 1}"
         found = Colours.of(name, _bed_values(file, path, row_N, at, bed))
     elif colour:
         check_colour(colour, None)
         found = _file_values(file, path, row_N, colour)
     else:
-        tried = (
-            ("label", "contig", "strand") if layout.is_prediction(file) else ("contig", "strand")
-        )
+        tried = ("label", "contig", "strand") if labels else ("contig", "strand")
         every = (_file_values(file, path, row_N, name) for name in tried)
         return next((each for each in every if len(set(each.names)) > 1), Colours(""))
     found.check()

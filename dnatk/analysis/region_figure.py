@@ -40,11 +40,12 @@ def map_figure(xy_N2: np.ndarray, names: tuple[str, str], colours: Colours, seed
         bar.solids.set_alpha(1)
     else:
         key = _key(colours)
-        shades = [key[_shown(name, key)][0] for name in colours.names] or [COLOURS[0]]
+        shades = [key[n if n in key else None][0] for n in colours.names] or [COLOURS[0]]
         drawn = [shades[i] for i in order] if colours.names else shades[0]
         axes.scatter(*xy_N2[order].T, c=drawn, **style)
         for name, (shade, count) in key.items():
-            axes.scatter([], [], color=shade, s=36, lw=0, label=f"{plain(name)} ({count:,})")
+            label = {None: _OTHERS, "": _NONE}.get(name) or plain(name)
+            axes.scatter([], [], color=shade, s=36, lw=0, label=f"{label} ({count:,})")
         if key:
             axes.legend(
                 title=plain(colours.name, 40), loc="center left", bbox_to_anchor=(1.0, 0.5),
@@ -56,24 +57,20 @@ def map_figure(xy_N2: np.ndarray, names: tuple[str, str], colours: Colours, seed
     return figure
 
 
-def _key(colours: Colours) -> dict[str, tuple[str, int]]:
-    """name -> (colour, rows): the most frequent names, then others and missing ones."""
+def _key(colours: Colours) -> dict[str | None, tuple[str, int]]:
+    """name -> (colour, rows): the most frequent names, then others (None) and missing ones ("")."""
     counts = Counter(filter(None, colours.names))
     most = counts.most_common(len(counts) if len(counts) <= _MOST_NAMES + 1 else _MOST_NAMES)
-    key = {name: (COLOURS[i], n) for i, (name, n) in enumerate(most)}
+    key: dict[str | None, tuple[str, int]] = {
+        name: (COLOURS[i], n) for i, (name, n) in enumerate(most)
+    }
     others = counts.total() - sum(n for _, n in most)
     if others:
-        key[_OTHERS] = (_OTHER, others)
+        key[None] = (_OTHER, others)
     missing = len(colours.names) - counts.total()
     if missing:
-        key[_NONE] = (_MISSING, missing)
+        key[""] = (_MISSING, missing)
     return key
-
-
-def _shown(name: str, key: Mapping[str, object]) -> str:
-    if not name:
-        return _NONE
-    return name if name in key else _OTHERS
 
 
 def map_page(figure: Any, method: str, summary: str, source: str, facts: Mapping[str, str]) -> str:

@@ -113,6 +113,8 @@ def draw_map(
     finite_N = np.isfinite(x_ND).all(axis=1)
     if not finite_N.all():
         raise InputError(f"{int((~finite_N).sum())} rows are scored, but not numbers", path=path)
+    if method != "pca" and (x_ND == x_ND[0]).all():  # t-SNE and UMAP go by distances
+        method, why = "pca", "all vectors are equal"
     xy_N2, axes_names = _placed(x_ND, method, seed)
     summary = MapSummary(_SHOWN[method], len(row_N), rows, unscored, colours.name, seed, why)
     figure = map_figure(xy_N2, axes_names, colours, seed)

@@ -183,7 +183,7 @@ def _foreign(trunk, own: dict) -> Subject:
         set_attention(trunk.model, "eager")
     except Exception:  # whatever the model's own code makes of it
         shows = False
-    tokenizer = AutoTokenizer.from_pretrained(own["name"])
+    tokenizer = AutoTokenizer.from_pretrained(own["directory"])
     pieces = [""] * trunk.model.get_input_embeddings().weight.shape[0]
     for piece, number in tokenizer.get_vocab().items():
         if number < len(pieces) and number not in tokenizer.all_special_ids:

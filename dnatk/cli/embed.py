@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from dnatk.cli.configured import Configured, command_line, is_typed, record
@@ -141,11 +143,11 @@ def command(
     typed = [is_typed(click.get_current_context(), name) for name in ("colour", "map_")]
     if plot is None and any(typed):
         raise click.UsageError("--colour and --map go with --plot.")
+    named = output or f"{fasta}.embeddings.h5"
     if plot is not None:
-        _check_plot(plot, colour, map_, bed, shard, options["pool"], force, resume)
+        _check_plot(plot, named, colour, map_, fasta, bed, shard, options["pool"], force, resume)
     if output is None:
-        output = f"{fasta}.embeddings.h5"
-        console.say(f"writing {output}")
+        console.say(f"writing {named}")
 
     from dnatk.inference.embed import EmbedOptions, embed
     from dnatk.model.placement import prepare_cpu
@@ -155,7 +157,7 @@ def command(
     with console.progress() as progress:
         summary = embed(
             fasta,
-            output,
+            named,
             bed=bed,
             regions=regions,
             model=model,
@@ -180,10 +182,10 @@ def command(
     if plot is not None:
         from dnatk.analysis.region_map import draw_map
 
-        console.say(f"{plot}: {draw_map(output, plot, method=map_ or '', colour=colour, bed=bed)}")
+        console.say(f"{plot}: {draw_map(named, plot, method=map_ or '', colour=colour, bed=bed)}")
 
 
-def _check_plot(plot, colour, method, bed, shard, pool, force, resume) -> None:
+def _check_plot(plot, output, colour, method, fasta, bed, shard, pool, force, resume) -> None:
     """Refuse a map that could not be drawn, before the work is done."""
     if pool == "none":
         raise click.UsageError("--plot needs a vector for each row, which --pool none has not.")
@@ -192,8 +194,11 @@ def _check_plot(plot, colour, method, bed, shard, pool, force, resume) -> None:
 
     from dnatk.analysis.region_colours import check_colour
     from dnatk.analysis.region_map import check_map
+    from dnatk.errors import OutputError
     from dnatk.output.files import check_output
 
-    check_output(plot, force=force, resume=resume)
+    check_output(plot, force=force, resume=resume, inputs=(fasta, bed))
+    if Path(plot).resolve() == Path(output).resolve():
+        raise OutputError("cannot be both the embeddings and their map", path=plot)
     check_map(plot, method or "")
-    check_colour(colour, bed)
+    check_colour(colour, bed, labels=False)

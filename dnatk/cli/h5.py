@@ -172,7 +172,7 @@ def plot(console, file, output, bed, map_, colour, rows, seed, force):
     from dnatk.analysis.region_map import draw_map
     from dnatk.output.files import check_output
 
-    check_output(output, force=force)
+    check_output(output, force=force, inputs=(file, bed))
     if bed == "-":
         raise click.UsageError("--bed must be a file: it is read more than once.")
     summary = draw_map(

@@ -30,7 +30,7 @@ from dnatk.cli.options import device_option, threads_option
     "--window",
     type=click.IntRange(min=1),
     metavar="BASES",
-    help="Of each.  [default: what the model takes, 1024 at most]",
+    help="Of each.  [default: what the model was trained on, 1024 at most]",
 )
 @click.option(
     "--labelled",

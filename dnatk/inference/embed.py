@@ -94,9 +94,9 @@ def embed(
     options = options or EmbedOptions()
     sharing = Sharing.asked(shard)
     ranks = sharing.ranks
-    path = check_output(output, force=force or ranks.rank > 0, resume=resume)
+    path = check_output(output, force=force or ranks.rank > 0, resume=resume, inputs=(fasta, bed))
     found = find_model(model)
-    tiling = options.tiling(found)
+    tiling = options.tiling(found, pieces=bed is None and not regions)
     layer = resolve_layer(options.layer, found.layers)
     tally = Tally()
     with nullcontext() if str(fasta) == "-" else Genome(fasta) as genome:
@@ -112,7 +112,8 @@ def embed(
             batch_tokens=options.batch_tokens,
         )
         facts = _facts(found, tiling, layer, options, encoder, sharing)
-        if resume and (rows := finished_rows(path, FORMAT, facts)) is not None:
+        whole = {**facts, "dtype": options.dtype}
+        if resume and (rows := finished_rows(path, FORMAT, whole)) is not None:
             return EmbedSummary(path, rows, 0, {}, kept=rows)
         size = part_bases(engine.batch_tokens, _bytes_of_base(found, options))
         what = {

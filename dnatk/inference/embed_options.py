@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from dnatk.errors import InputError
 from dnatk.genome.windows import Tiling
-from dnatk.model.models import Model
+from dnatk.model.models import Model, warn_of_untrained
 from dnatk.model.pooling import POOLS
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,8 +45,13 @@ class EmbedOptions:
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} must be one of {', '.join(allowed)}")
 
-    def tiling(self, model: Model) -> Tiling:
-        """Window and stride for a model, checked against what it can take."""
+    def tiling(self, model: Model, *, pieces: bool = False) -> Tiling:
+        """Window and stride for a model, checked against what it can take.
+
+        Args:
+            pieces: each window is a row of its own, so that there may be gaps between them; else
+                a row has all k-mers of its sequence.
+        """
         window = model.trained_window if self.window is None else self.window
         if not model.tokens.aligned and (self.rc, self.pool) == ("average", "none"):
             raise InputError(
@@ -70,11 +72,13 @@ class EmbedOptions:
                 f"--window {window} is more than the model takes",
                 hint=f"at most {model.max_window} bases",
             )
-        if window > model.trained_window:
-            log.warning(
-                "--window %d: %s was trained on windows of %d bases, what lies behind is guesswork",
-                *(window, model.name, model.trained_window),
-            )
+        warn_of_untrained(window, model.name, model.trained_window)
         tokens = (window - model.k) // model.kmer_stride + 1
-        stride = max(1, tokens) * model.kmer_stride if self.stride is None else self.stride
+        most = max(1, tokens) * model.kmer_stride
+        stride = most if self.stride is None else self.stride
+        if stride > most and not pieces:
+            raise InputError(
+                f"--stride {stride} leaves out k-mers of a row between its windows of {window}",
+                hint=f"at most {most}",
+            )
         return Tiling(window, stride, model.k, model.kmer_stride)

@@ -101,13 +101,17 @@ def evaluate(
         raise InputError("nothing could be scored: no k-mer free of N", path=data.path)
     known = data.take(list(scored))
     targets = known.flat_targets()
-    flat = flat_outputs(task, list(scored.values()))
+    flat, group_N = flat_outputs(task, list(scored.values())), known.target_groups()
+    if group_N is not None:
+        # Bases of which no window could be scored are no predictions.
+        scored_N = flat.any(axis=1)
+        targets, flat, group_N = targets[scored_N], flat[scored_N], group_N[scored_N]
     metrics = score_with_intervals(
         task.space,
         targets,
         flat,
         thresholds=task.limits(),
-        group_N=known.target_groups(),
+        group_N=group_N,
         resamples=resamples,
         seed=seed,
     )

@@ -92,7 +92,12 @@ def predict(
     table_path, h5_path, page_path = (
         None
         if path is None or hasattr(path, "write")
-        else check_output(path, force=force or sharing.ranks.rank > 0, resume=resume)
+        else check_output(
+            path,
+            force=force or sharing.ranks.rank > 0,
+            resume=resume,
+            inputs=(source, genome),
+        )
         for path in (output, h5, report)
     )
     table_place, h5_place, page_place = (

@@ -34,8 +34,9 @@ def check_strand_column(first: Region, task: Task, fit: Fit, options: PredictOpt
 
 def needs_strand(task: Task, fit: Fit, options: PredictOptions) -> bool:
     """Whether what is read of a region depends on its strand."""
-    read = task.stranded or fit.kind == "tss"
-    return read and not (options.ignore_strand or options.rc == "average")
+    # Averaged over both strands a window reads alike, but which one is upstream?
+    read = fit.kind == "tss" or (task.stranded and options.rc != "average")
+    return read and not options.ignore_strand
 
 
 def record_rows(

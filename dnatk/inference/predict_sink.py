@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,6 +18,8 @@ from dnatk.output.part_store import PartStore, unfinished
 from dnatk.output.predictions_hdf5 import FORMAT, PredictionWriter
 from dnatk.output.status import Status
 from dnatk.output.table import Labeller, Prediction, Table
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,12 @@ class Outputs:
             rows = finished_rows(self.h5_path, FORMAT, facts)
         if self.table_path is not None:
             rows = self._rows_of_table()
+            if self.h5_path is None and "##dnatk" not in self.head(""):
+                log.warning(
+                    "%s: is there already and is left as it is, though without provenance nothing "
+                    "says that it is of this run (--force makes it again)",
+                    self.table_path,
+                )
         if total not in (None, rows):
             raise OutputError(
                 f"is finished, but has {rows} rows of {total}",

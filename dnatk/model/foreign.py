@@ -48,7 +48,11 @@ class TextTokens:
         self.suffix = np.array(ids[inner[-1] + 1 :], dtype=np.int64)
         # A token for each base: the other strand has the same ones, turned round.
         self.aligned = len(inner) == len(_PROBE)
-        self._invalid = np.array([i for i in tokenizer.all_special_ids if i is not None])
+        self._special = np.array([i for i in tokenizer.all_special_ids if i is not None])
+        # Some vocabularies have a piece for N: it stands for no base either.
+        vocabulary = tokenizer.get_vocab().items()
+        unknown = [i for piece, i in vocabulary if not set(_letters(piece)) <= set("ACGTU")]
+        self._invalid = np.union1d(self._special, unknown).astype(np.int64)
 
     def encode(self, bases: np.ndarray) -> np.ndarray:
         text = bases.tobytes().decode("latin-1").upper()
@@ -61,11 +65,16 @@ class TextTokens:
     def reverse_complement(self, ids: np.ndarray) -> np.ndarray:
         # Tokens are pieces of the text, perhaps with marks that are no letters (##AC); what is
         # unknown stays one unknown letter.
-        known = self.valid(ids)
+        known = ~np.isin(ids, self._special)
         pieces = self._tokenizer.convert_ids_to_tokens(ids.tolist())
-        letters = [re.sub("[^A-Za-z]", "", piece) for piece in pieces]
+        letters = map(_letters, pieces)
         text = "".join(p if k else "N" for p, k in zip(letters, known, strict=True))
         return self.encode(reverse_complement(np.frombuffer(text.encode(), dtype=np.uint8)))
+
+
+def _letters(piece: str) -> str:
+    """Upper-case letters of a piece, without the marks that tokenizers add (##AC)."""
+    return re.sub("[^A-Za-z]", "", piece).upper()
 
 
 class ForeignTrunk(nn.Module):
@@ -103,6 +112,8 @@ class ForeignTrunk(nn.Module):
         layer: int = -1,
     ) -> torch.Tensor:
         """Hidden states (T, D), as :meth:`dnatk.model.encoder.Encoder.forward`, with gradients."""
+        if layer == getattr(self.model.config, "num_hidden_layers", None):
+            layer = -1  # the states of all others need not be kept
         if self.first_position is None:
             return self._padded(ids_T, lengths, layer)
         out = self.model(

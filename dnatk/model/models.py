@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,8 @@ from dnatk.kmers import KmerTokens, Tokens
 from dnatk.model.checked import read_json
 from dnatk.model.loading import load_encoder, read_model
 from dnatk.model.places import model_directory
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,15 @@ def find_model(model: str | Path) -> Model:
         tokens=KmerTokens(info.k, info.kmer_stride),
         load=partial(load_encoder, info),
     )
+
+
+def warn_of_untrained(window: int, model: str, trained_window: int) -> None:
+    """Say it where a window is longer than those that a model was trained on."""
+    if window > trained_window:
+        log.warning(
+            "--window %d: %s was trained on windows of %d bases, what lies behind is guesswork",
+            *(window, model, trained_window),
+        )
 
 
 def _is_foreign(model: str | Path) -> bool:

@@ -47,7 +47,9 @@ def export(
         InputError: no complete row file, or one that the format cannot hold.
         OutputError: the file cannot be written, or a library is missing.
     """
-    target = check_output(output, force=force) if isinstance(output, str | Path) else None
+    target = None
+    if isinstance(output, str | Path):
+        target = check_output(output, force=force, inputs=(path,))
     _needed(format, target)
     with layout.open_rows(path) as file:
         with layout.damage_told(path):

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +16,26 @@ from dnatk.errors import OutputError
 log = logging.getLogger(__name__)
 
 
-def check_output(path: str | Path, *, force: bool, resume: bool = False) -> Path:
+def check_output(
+    path: str | Path,
+    *,
+    force: bool,
+    resume: bool = False,
+    inputs: Iterable[str | Path | None] = (),
+) -> Path:
     """The output path, or :class:`OutputError`: before any work is done.
 
     With ``resume`` the file may be there: a finished run's, or one that is to be replaced.
+
+    Args:
+        inputs: files that are read, which no ``force`` replaces; "-" and None are none.
     """
     path = Path(path)
+    if path.exists() and any(
+        str(each) != "-" and Path(each).exists() and path.samefile(each)
+        for each in filter(None, inputs)
+    ):
+        raise OutputError("is what is read", path=path, hint="name another output")
     if path.is_dir():
         raise OutputError("is a directory", path=path, hint="name a file")
     if not path.parent.is_dir():

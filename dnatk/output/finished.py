@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dnatk.errors import InputError, OutputError
+from dnatk.output import layout
 from dnatk.output.hdf5 import open_complete
 from dnatk.output.layout import damage_told
 from dnatk.output.merge import Piece, merge_rows
@@ -16,7 +17,7 @@ def finished_rows(path: Path, file_format: str, facts: Mapping[str, object]) -> 
     """Rows of a finished file at ``path``; None where there is none, or a run is at it.
 
     Args:
-        facts: that stand in its root; "embeddings": whether it has vectors.
+        facts: that stand in its root; "embeddings": whether it has vectors; "dtype": of these.
 
     Raises:
         OutputError: it is damaged, or has other ``facts`` than these.
@@ -26,6 +27,8 @@ def finished_rows(path: Path, file_format: str, facts: Mapping[str, object]) -> 
     try:
         with damage_told(path), open_complete(path, file_format, "such a file") as file:
             held = {"embeddings": "embedding" in file, **file.attrs}
+            if (vectors := layout.vector_name(file)) is not None:
+                held["dtype"] = file[vectors].dtype.name
             # A file of the whole has no shard, nor have the facts of such a run.
             for key, now in {"shard": "none", **facts}.items():
                 if key not in NAMES and (before := held.get(key, "none")) != now:
