@@ -131,9 +131,9 @@ def test_many_contigs(tmp_path):
 # What can be read
 
 
-@pytest.mark.parametrize("suffix", ["csv", "tsv", "csv.gz"])
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "csv.gz", "scsv"])
 def test_tables_of_sequences(tmp_path, suffix):
-    delimiter = "\t" if suffix == "tsv" else ","
+    delimiter = {"tsv": "\t", "scsv": ";"}.get(suffix, ",")
     text = f"label{delimiter}sequence\n1{delimiter}ACGTACGT\n0{delimiter}acgtnn\n"
     path = tmp_path / f"t.{suffix}"
     path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
@@ -142,9 +142,16 @@ def test_tables_of_sequences(tmp_path, suffix):
     assert segments_of(corpus, corpus.train) == ["ACGTACGT", "acgtnn"]
 
 
+def test_a_sequence_longer_than_csv_allows(tmp_path):
+    long = random_bases(140_000, 1)
+    (tmp_path / "t.csv").write_text(f"sequence\n{long}\n")
+    assert [s.tobytes().decode() for _, s in read_pieces(tmp_path / "t.csv")] == [long]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('label,sequence\n1,"ACGT\n0,ACGT\n', "is not a text table: unexpected end of data"),
         ("a,b\n1,2\n", "t.csv:1: is neither FASTA nor a table with a 'sequence' column"),
         ("sequence\nACGT\nAXGT\n", "line 3:2: 'X' is no nucleotide"),
         ("sequence\n", "no sequence of at least 32 bases"),

@@ -21,8 +21,8 @@ def old(tmp_path) -> Path:
     return made
 
 
-def write(target: Path) -> None:
-    with directory_written_whole(target) as staging:
+def write(target: Path, replace: bool = True) -> None:
+    with directory_written_whole(target, replace=replace) as staging:
         (staging / "mark").write_text("new")
 
 
@@ -43,6 +43,19 @@ def test_the_new_one_takes_the_place_of_the_old(old, tmp_path, monkeypatch, name
     assert (old / "mark").read_text() == "new"
     assert (tmp_path / "link").is_symlink()
     assert sorted(os.listdir(tmp_path)) == ["elsewhere", "link", "place"]
+
+
+def test_what_has_come_there_since_is_not_replaced_unasked(old):
+    with pytest.raises(OutputError, match="has come to be while this ran") as error:
+        write(old, replace=False)
+    assert (old / "mark").read_text() == "old"
+    (beside,) = (path for path in old.parent.iterdir() if path != old)
+    assert (beside / "mark").read_text() == "new"
+    assert str(beside) in str(error.value)
+    empty = old.parent / "empty"
+    empty.mkdir()
+    write(empty, replace=False)
+    assert (empty / "mark").read_text() == "new"
 
 
 def test_the_old_one_stays_where_the_new_one_cannot_be_put(old, monkeypatch):

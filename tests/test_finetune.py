@@ -24,8 +24,12 @@ from conftest import (
     write_labelled,
 )
 from safetensors.torch import load_file
+from transformers import TrainerControl, TrainerState
 
+from dnatk.errors import InputError
+from dnatk.training.finetune_config import FinetuneConfig
 from dnatk.training.metrics import metrics_of
+from dnatk.training.task_trainer import KeepBest
 
 EXACT = ("--device", "cpu", "--precision", "fp32")
 
@@ -347,6 +351,85 @@ def test_options_of_training_work_and_change_something(options, finetune, tables
     assert bool(differ) == (options[0] not in ("--rc", "--threshold"))
 
 
+def test_seeds_of_a_metric_that_is_undefined(finetune, tables, tmp_path):
+    """A test set of one class has no MCC; the task is made all the same."""
+    test = tmp_path / "one.csv"
+    rows = (tables / "binary.test.csv").read_text().splitlines()
+    test.write_text("\n".join([rows[0], *(row for row in rows[1:] if row.endswith(",1"))]) + "\n")
+    train, dev = tables / "binary.train.csv", tables / "binary.dev.csv"
+    result = finetune(train, "--dev", dev, "--test", test, "--seeds", "2", method="lora")
+    assert "test mcc over 2 seeds undefined" in result.err
+    assert "undefined" in (result.directory / "README.md").read_text()
+    assert "undefined" in (result.directory / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("examples", "options", "steps"),
+    [
+        (33, {}, 8),
+        (8, {}, 4),
+        (64, {}, 8),
+        (65, {"epochs": 0.5}, 2),
+        (33, {"max_steps": 3}, 3),
+        (33, {"max_steps": 30}, 8),
+    ],
+)
+def test_so_many_passes_are_so_many_steps(examples, options, steps):
+    assert FinetuneConfig(**options).steps(examples) == steps
+
+
+def test_a_step_is_shared_evenly():
+    assert FinetuneConfig(batch_size=32).rows(4) == 8
+    with pytest.raises(InputError, match=r"3 processes cannot share 32 .* \(--batch-size 33\)"):
+        FinetuneConfig(batch_size=32).rows(3)
+
+
+def test_a_few_examples_are_learnt_from(finetune, tmp_path):
+    """The only step of a training is none of a learning rate of 0."""
+    data = write(tmp_path / "data.csv", *GOOD[:8])
+    dev = write(tmp_path / "dev.csv", *GOOD)
+    args = (data, "--dev", dev, "--batch-size", "32", "--max-steps", "1")
+    result = finetune(*args, method="lora")
+    other = finetune(*args, "--lr", "0.02", method="lora", out="other")
+    one, two = weights(result.directory), weights(other.directory)
+    assert any(not torch.equal(one[name], two[name]) for name in one)
+
+
+class Looks:
+    """What a training does to a callback that looks at dev."""
+
+    def __init__(self, patience: int) -> None:
+        self.best = KeepBest("mcc", patience)
+        self.model = torch.nn.Linear(1, 1)
+
+    def at(self, step: int, mcc: float, nll: float) -> bool:
+        """Whether the training stops after this look."""
+        control = TrainerControl()
+        with torch.no_grad():
+            self.model.weight.fill_(step)
+        self.best.on_evaluate(
+            None, TrainerState(global_step=step), control,
+            metrics={"eval_mcc": mcc, "eval_nll": nll}, model=self.model,
+        )  # fmt: skip
+        return control.should_training_stop
+
+
+def test_a_surer_look_is_a_better_one_for_patience_too():
+    looks = Looks(patience=2)
+    assert not any(looks.at(step, 0.9, 1 / step) for step in range(1, 9))
+    assert [looks.at(9, 0.9, 0.5), looks.at(10, 0.8, 0.01)] == [False, True]
+    looks.best.restore(looks.model)
+    assert (looks.best.step, looks.model.weight.item()) == (8, 8)
+
+
+def test_what_starts_from_a_probe_may_fall_below_it_for_a_while():
+    looks = Looks(patience=2)
+    seen = [looks.at(step, mcc, 1) for step, mcc in enumerate((0.6, 0.1, 0.3, 0.5, 0.4, 0.4))]
+    assert seen == [False] * 5 + [True]
+    looks.best.restore(looks.model)
+    assert (looks.best.step, looks.model.weight.item()) == (0, 0)
+
+
 def test_training_stops_early_and_keeps_the_best(finetune, tables):
     result = finetune(
         *files(tables, "binary"), "--max-steps", "40", "--patience", "2", "--lr", "0.05",
@@ -563,6 +646,10 @@ def test_bad_data_are_told_in_one_line(case, finetune, tmp_path):
         (("--fit", "tss:-250,+50"), 1, "the fit 'tss:-250,+50' is 300 bases, the task reads 60"),
         (("--length", "9999"), 1, "a task length of 9999 bases is more than the model takes"),
         (("--lr", "0"), 2, "0.0 is not in the range x>0"),
+        (("--epochs", "inf"), 2, "inf is no number to count with"),
+        (("--seed", "5000000000"), 2, "is not in the range"),
+        (("--method", "probe", "--epochs", "3", "--seeds", "2"), 2, "--epochs, --seeds: a probe"),
+        (("--kind", "regression", "--class-weights", "balanced"), 1, "have no classes to weigh"),
         (("--kind", "binary", "--positive", "5"), 1, "no label '5': they are 0, 1"),
         (("--kind", "per-base"), 1, "1 label(s) for 60 bases"),
     ],

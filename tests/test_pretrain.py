@@ -352,6 +352,7 @@ def test_local_start_composes_kmers_of_bases(local):
         ({"window": 600}, "6 to 515 bases do"),
         ({"window": 3}, "does not fit"),
         ({"phases": "x"}, "cannot read the phases"),
+        ({"phases": "6,9", "span": "uniform"}, "must be all even or all odd"),
         ({"inputs": ("missing.fa",)}, "missing.fa: no such file"),
         ({"holdout": ("z",)}, "no contig 'z' to hold out"),
         ({"init": "nowhere"}, "no model 'nowhere'"),

@@ -309,6 +309,29 @@ def test_what_a_killed_start_left_is_swept_away(tmp_path):
         begin(tmp_path, config, resume=False)
 
 
+def test_others_files_in_the_directory_stay(tmp_path):
+    """Partial ones of commands that write there; a task that is being made."""
+    config = PretrainConfig(inputs=("g.fa",))
+    (tmp_path / ".out.h5.123.partial").write_text("half")
+    (tmp_path / ".task.55.partial").mkdir()
+    begin(tmp_path, config, resume=False)
+    assert names(tmp_path) == [".out.h5.123.partial", ".task.55.partial"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize(
+    "other", ["checkpoint-500", "config.json", "model.safetensors", "metrics.jsonl"]
+)
+def test_a_model_of_another_make_is_not_written_over(tmp_path, other, resume):
+    if other.startswith("checkpoint"):
+        (tmp_path / other).mkdir()
+    else:
+        (tmp_path / other).write_text("{}")
+    with pytest.raises(OutputError, match=f"holds {other}, but no run of dnatk"):
+        begin(tmp_path, PretrainConfig(inputs=("g.fa",)), resume=resume)
+    assert names(tmp_path) == [other]
+
+
 def test_an_error_while_staging_leaves_nothing(tmp_path):
     def full() -> None:
         with staged(tmp_path) as staging:

@@ -67,6 +67,33 @@ def test_weights_and_temperature_exclude_each_other(config, run, tmp_path):
         pretrain(replace(config, weights=(1.0, 2.0), temperature=0.5), tmp_path / "m", device="cpu")
 
 
+def test_weights_are_of_training_alone(config, tmp_path):
+    """An input of weight 0 may be there to be measured on."""
+    settings = replace(config, weights=(1.0, 0.0), holdout=("two.fa:b", "two.fa:c"))
+    run = pretrain(settings, tmp_path / "run", device="cpu")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert any("heldout_bits" in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--warmup", "nan"), "nan is no number to count with"),
+        (("--lr", "inf"), "inf is no number to count with"),
+        (("--weight-decay", "inf"), "inf is no number to count with"),
+        (("--seed", "5000000000"), "is not in the range"),
+        (("--weights", "2,,1"), "must be numbers with commas"),
+        (("--masking", "dnabert", "--phases", "6,10"), "--phases goes with --masking random-mask"),
+        (("--masking", "token", "--order", "contracting"), "token has one width"),
+    ],
+)
+def test_options_that_cannot_be_meant(config, run, tmp_path, options, said):
+    result = run("pretrain", *config.inputs, "-o", tmp_path / "m", *options)
+    assert result.code == 2
+    assert said in result.err
+    assert not (tmp_path / "m").exists()
+
+
 def test_a_wrong_number_of_weights_is_told_before_anything_is_read(config, tmp_path):
     missing = replace(config, inputs=("missing.fa",), weights=(1.0, 2.0))
     with pytest.raises(InputError, match="1 inputs need as many weights, not 2"):

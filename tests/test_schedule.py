@@ -153,6 +153,7 @@ def test_phases_are_read_in_each_form(text, k, expected):
         ("6:0.5,8:0.5,10:1", "must rise"),
         ("6:0.7,8:0.5,10:1", "must rise"),
         ("999999999999", "at most 1000"),
+        ("99999999999999999999:1", "is wider than any window"),
     ],
 )
 def test_phases_that_make_no_sense_are_refused(text, complaint):

@@ -421,6 +421,43 @@ def test_a_probe_is_scikit_learns(kind, tiny_model, task_of):
     np.testing.assert_allclose(got, wanted, atol=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("kind", "outputs", "in_train"),
+    [
+        ("multiclass", 2, (0, 1)),
+        ("multiclass", 4, (0, 2, 3)),
+        ("multiclass", 4, (1, 3)),
+        ("multilabel", 3, (0, 2)),
+    ],
+)
+def test_a_probe_of_classes_that_train_has_not(kind, outputs, in_train):
+    """They are never likely, and those that are there are told as well as without them."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(120, 5)).astype(np.float32)
+    best = x[:, list(in_train)].argmax(axis=1)
+    if kind == "multiclass":
+        targets = np.array(in_train)[best]
+        dev = np.where(np.arange(120) < 4, outputs - 2, targets)
+    else:
+        targets = np.zeros((120, outputs), dtype=np.float32)
+        targets[np.arange(120), np.array(in_train)[best]] = 1
+        dev = targets
+    head = Head(HeadConfig(5, outputs, dense=False))
+    fit_probe(head, kind, {"train": (x, targets), "dev": (x, dev)})
+    with torch.no_grad():
+        logits = head(torch.from_numpy(x)).numpy()
+    if kind == "multiclass":
+        assert (logits.argmax(axis=1) == targets).mean() > 0.9
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        absent = [c for c in range(outputs) if c not in in_train]
+        assert p[:, absent].max(initial=0) < 0.05
+        assert np.isfinite(np.log(p)).all()
+    else:
+        assert ((logits > 0) == targets).mean() > 0.9
+        assert (logits[:, 1] == logits[0, 1]).all()
+        assert logits[0, 1] < -4
+
+
 @pytest.mark.parametrize("how", [{"method": "probe"}, {"method": "lora", "head_start": "probe"}])
 def test_the_head_of_a_probe_is_written_as_it_was_fitted(how, tiny_model, tmp_path):
     """Its weights are large and cancel out: half precision would move probabilities by 0.004."""

@@ -100,7 +100,7 @@ def inspect(
     subject = find_subject(model, device)
     findings = look(subject, fasta, options, progress)
     if target is not None:
-        _write(findings, target, record, progress)
+        _write(findings, target, force, record, progress)
     return findings.numbers
 
 
@@ -210,13 +210,13 @@ def _checked(output: str | Path, force: bool) -> Path:
     return check_directory(path, marker="" if empty else NUMBERS_FILE, force=force or empty)
 
 
-def _write(findings: Findings, target: Path, record: str, progress: Progress) -> None:
+def _write(findings: Findings, target: Path, force: bool, record: str, progress: Progress) -> None:
     """Figures, numbers and the page, under another name until all are there."""
     from dnatk.analysis.inspect_page import page
     from dnatk.analysis.inspect_plots import draw_figures
 
     try:
-        with directory_written_whole(target) as staging:
+        with directory_written_whole(target, replace=force) as staging:
             figures = draw_figures(findings, staging, progress)
             text = json.dumps(findings.numbers, indent=1, sort_keys=True, allow_nan=False)
             (staging / NUMBERS_FILE).write_text(text + "\n")

@@ -9,6 +9,7 @@ import click
 from dnatk.cli.configured import Configured
 from dnatk.cli.labelled import labelled_options, read_options
 from dnatk.cli.options import (
+    SEED,
     device_option,
     precision_option,
     remote_code_option,
@@ -34,9 +35,7 @@ from dnatk.undefined import as_null
     show_default=True,
     help="Bootstrap resamples behind the intervals.",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="Of the resamples."
-)
+@click.option("--seed", type=SEED, default=42, show_default=True, help="Of the resamples.")
 @remote_code_option
 @device_option
 @precision_option

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import click
 
-from dnatk.cli.configured import Configured, record
+from dnatk.cli.configured import Configured, is_typed, record
 from dnatk.cli.labelled import labelled_options, read_options
-from dnatk.cli.options import device_option, precision_option, threads_option
+from dnatk.cli.options import SEED, FiniteRange, device_option, precision_option, threads_option
 from dnatk.cli.tables import aligned, metrics_table, seeds_line
 from dnatk.cli.task_options import task_options
+
+# What says how the weights are trained step by step.
+_OF_STEPS = (
+    "epochs", "max_steps", "batch_size", "lr", "layer_decay", "lora_r", "rc_augment", "patience",
+    "seeds",
+)  # fmt: skip
 
 
 @click.command(
@@ -30,14 +36,14 @@ from dnatk.cli.task_options import task_options
 )
 @click.option(
     "--dev-share",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=FiniteRange(0, 1, max_open=True),
     default=0.1,
     show_default=True,
     help="Share of DATA that becomes dev, where there is no --dev.",
 )
 @click.option(
     "--test-share",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=FiniteRange(0, 1, max_open=True),
     default=0.1,
     show_default=True,
     help="Share of DATA that becomes test, where there is no --test.",
@@ -111,7 +117,7 @@ from dnatk.cli.task_options import task_options
 )
 @click.option(
     "--epochs",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=4,
     show_default=True,
     help="Passes over the training data.",
@@ -126,12 +132,12 @@ from dnatk.cli.task_options import task_options
 )
 @click.option(
     "--lr",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Peak learning rate.  [default: 3e-4 full, 1e-3 lora]",
 )
 @click.option(
     "--layer-decay",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     default=1.0,
     show_default=True,
     help="Factor on the learning rate from each layer to the one below.",
@@ -178,9 +184,7 @@ from dnatk.cli.task_options import task_options
     show_default=True,
     help="Runs; the best on dev is kept, mean and sd of all are told.",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="The first."
-)
+@click.option("--seed", type=SEED, default=42, show_default=True, help="The first.")
 @task_options
 @click.option("--force", is_flag=True, help="Replace the task directory.")
 @device_option
@@ -206,6 +210,11 @@ def command(
       dnatk finetune peaks.bed --genome genome.fa --length 300 -o peaks --seeds 3
       dnatk predict --task task regions.bed --genome genome.fa
     """
+    ctx = click.get_current_context()
+    if options["method"] == "probe" and (idle := [n for n in _OF_STEPS if is_typed(ctx, n)]):
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        raise click.UsageError(f"{flags}: a probe is fitted at once, without steps or chance.")
+
     from pathlib import Path
 
     from dnatk.errors import InputError

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from dnatk.cli.layout import check_stdout, hanging, table_width
+from dnatk.cli.options import SEED
 from dnatk.cli.plots import map_options
 
 _SUFFIXES = {".tsv": "tsv", ".txt": "tsv", ".npz": "npz", ".parquet": "parquet", ".h5ad": "h5ad"}
@@ -150,9 +151,7 @@ def merge(console, files, output, force):
     metavar="N",
     help="Of more rows, draw N at random.",
 )
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=42, show_default=True, help="Of chance."
-)
+@click.option("--seed", type=SEED, default=42, show_default=True, help="Of chance.")
 @click.option("--force", is_flag=True, help="Overwrite the output.")
 @click.pass_obj
 def plot(console, file, output, bed, map_, colour, rows, seed, force):

@@ -6,7 +6,7 @@ import click
 
 from dnatk.cli.configured import Configured, record
 from dnatk.cli.labelled import labelled_options, read_options
-from dnatk.cli.options import device_option, threads_option
+from dnatk.cli.options import SEED, device_option, threads_option
 
 
 @click.command(
@@ -47,7 +47,7 @@ from dnatk.cli.options import device_option, threads_option
 @click.option("--no-tsne", is_flag=True, help="No t-SNE map, which takes longest.")
 @click.option(
     "--seed",
-    type=click.IntRange(min=0, max=2**32 - 1),
+    type=SEED,
     default=42,
     show_default=True,
     help="Of windows, probes and maps.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dnatk.cli.options import options
+from dnatk.cli.options import FiniteRange, options
 
 labelled_options = options(
     click.option(
@@ -49,7 +49,7 @@ labelled_options = options(
     ),
     click.option(
         "--negative-ratio",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(min=0, min_open=True),
         default=1.0,
         show_default=True,
         help="Negatives to a positive.",

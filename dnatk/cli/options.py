@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 
@@ -19,6 +20,20 @@ class Device(click.ParamType):
         if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d+)?", value):
             raise ModelError(f"no device '{value}'", hint="auto, cpu, cuda, cuda:0 or mps")
         return value
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers, which takes neither nan nor infinity."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is no number to count with.", param, ctx)
+        return number
+
+
+# Of torch and numpy; the seeds of several runs follow it.
+SEED = click.IntRange(0, 2**31 - 1)
 
 
 def options(*decorators: Callable) -> Callable:

@@ -7,7 +7,7 @@ import os
 import click
 
 from dnatk.cli.configured import Configured, is_typed
-from dnatk.cli.options import device_option, precision_option, threads_option
+from dnatk.cli.options import SEED, FiniteRange, device_option, precision_option, threads_option
 
 
 @click.command(
@@ -73,13 +73,13 @@ from dnatk.cli.options import device_option, precision_option, threads_option
 )
 @click.option(
     "--mask-prob",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     metavar="P",
     help="Chance of a token to be the centre of a span.  [default: 0.025; 0.15 for token]",
 )
 @click.option(
     "--mask-ratio",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     metavar="R",
     help="Masked share to keep through all phases, instead of --mask-prob.",
 )
@@ -120,21 +120,21 @@ from dnatk.cli.options import device_option, precision_option, threads_option
 )
 @click.option(
     "--lr",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=5e-4,
     show_default=True,
     help="Peak learning rate of AdamW.",
 )
 @click.option(
     "--warmup",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.05,
     show_default=True,
     help="Fraction of the steps in which the learning rate rises; then it falls linearly.",
 )
 @click.option(
     "--weight-decay",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=0.01,
     show_default=True,
     help="Of AdamW.",
@@ -169,7 +169,7 @@ from dnatk.cli.options import device_option, precision_option, threads_option
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=1.0,
     show_default=True,
     metavar="T",
@@ -178,7 +178,7 @@ from dnatk.cli.options import device_option, precision_option, threads_option
 )
 @click.option(
     "--repeat-weight",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=1.0,
     show_default=True,
     metavar="W",
@@ -187,7 +187,7 @@ from dnatk.cli.options import device_option, precision_option, threads_option
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=SEED,
     default=42,
     show_default=True,
     help="Of weights, windows and masks: same seed, same run.",
@@ -237,6 +237,12 @@ def command(ctx, inputs, output, resume, device, threads, weights, kmer_stride, 
         raise click.UsageError("--mask-prob and --mask-ratio exclude each other.")
     if weights and options["temperature"] != 1:
         raise click.UsageError("--weights and --temperature exclude each other.")
+    if options["masking"] != "random-mask":
+        for name in ("span", "order", "phases"):
+            if is_typed(ctx, name):
+                raise click.UsageError(
+                    f"--{name} goes with --masking random-mask: {options['masking']} has one width."
+                )
     if options["init"]:
         for name in ("preset", "k", "kmer_stride", "start"):
             if is_typed(ctx, name):
@@ -247,7 +253,7 @@ def command(ctx, inputs, output, resume, device, threads, weights, kmer_stride, 
     if kmer_stride not in ("1", "k", str(options["k"])):
         raise click.BadParameter("must be 1 or k.", param_hint="--kmer-stride")
     try:
-        shares = tuple(float(w) for w in weights.split(",") if w)
+        shares = tuple(map(float, weights.split(","))) if weights else ()
     except ValueError:
         raise click.BadParameter("must be numbers with commas.", param_hint="--weights") from None
 

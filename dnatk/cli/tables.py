@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from dnatk.cli.layout import hanging
+from dnatk.undefined import mean_and_sd
 
 
 def aligned(
@@ -68,8 +69,6 @@ def metrics_table(metrics: dict[str, dict[str, float]]) -> str:
 
 def seeds_line(task) -> str:
     """Mean and sd of the metric that chose, over the seeds."""
-    from statistics import mean, stdev
-
     metric = task.details["config"]["metric"]
     values = [run[task.part][metric] for run in task.details["seeds"].values()]
-    return f"{task.part} {metric} over {len(values)} seeds {mean(values):.4f} ± {stdev(values):.4f}"
+    return f"{task.part} {metric} over {len(values)} seeds {mean_and_sd(values)}"

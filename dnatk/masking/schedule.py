@@ -14,6 +14,7 @@ from dnatk.errors import InputError
 
 PAPER_ENDS = (Fraction(1, 16), Fraction(1, 8), Fraction(5, 24), Fraction(5, 16), Fraction(1))
 MAX_PHASES = 1000
+_WIDEST = 1 << 20
 ORDERS = ("growing", "fixed", "contracting")
 
 
@@ -105,3 +106,5 @@ def _with_ends(widths: list[int]) -> list[tuple[int, Fraction]]:
 def _check_widths(widths: list[int]) -> None:
     if not widths or min(widths) < 1:
         raise InputError("phases need at least one span, each of 1 token or more")
+    if max(widths) > _WIDEST:
+        raise InputError(f"a span of {max(widths)} tokens is wider than any window")

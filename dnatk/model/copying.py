@@ -26,7 +26,7 @@ def export_model(model: str | Path, directory: str | Path, *, force: bool = Fals
         raise OutputError("is the model itself", path=target)
     if wrong := changed_files(card.directory):
         raise ModelError(wrong[0], hint="a damaged model is not worth copying")
-    with directory_written_whole(target) as staging:
+    with directory_written_whole(target, replace=force) as staging:
         copy_files(card.directory, staging, (*MODEL_FILES, *PICKLES))
         write_sums(staging)
     return target

@@ -61,7 +61,7 @@ def pull_model(
             path=repo,
             hint="the hub offers converted weights as a pull request: try --revision refs/pr/1",
         )
-    with directory_written_whole(target) as staging:
+    with directory_written_whole(target, replace=force) as staging:
         copy_files(snapshot, staging, MODEL_FILES)
         source = {"repo": repo, "revision": snapshot.name}
         (staging / PULLED_FILE).write_text(json.dumps(source, indent=2) + "\n")

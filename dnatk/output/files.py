@@ -110,13 +110,13 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def directory_written_whole(target: Path) -> Iterator[Path]:
-    """An empty directory that takes the place of ``target`` on success, else is removed."""
+def directory_written_whole(target: Path, *, replace: bool) -> Iterator[Path]:
+    """An empty directory that becomes ``target`` on success, else is removed."""
     staging = staging_of(target)
     try:
         staging.mkdir(parents=True)
         yield staging
-        put_in_place(staging, target)
+        put_in_place(staging, target, replace=replace)
     except OSError as error:
         raise OutputError(f"cannot be written: {reason(error)}", path=target) from error
     finally:
@@ -131,13 +131,23 @@ def staging_of(target: Path) -> Path:
     return staging
 
 
-def put_in_place(made: Path, target: Path) -> None:
+def put_in_place(made: Path, target: Path, *, replace: bool) -> None:
     """Rename a directory to ``target``; what is there goes when the new one stands, not before.
+
+    Args:
+        replace: what is there may go.
 
     Raises:
         OSError: it cannot be done; what was there is there still.
+        OutputError: something has come there; what was made is beside it.
     """
     place = target.resolve()
+    if not replace and place.exists() and not _is_empty(place):
+        beside = place.with_name(f"{place.name}.{os.getpid()}")
+        made.rename(beside)
+        raise OutputError(
+            "has come to be while this ran", path=target, hint=f"what was made is in {beside}"
+        )
     aside = place.with_name(f".{place.name}.{os.getpid()}.old")
     replaces = place.exists()
     if replaces:
@@ -151,6 +161,10 @@ def put_in_place(made: Path, target: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     if aside.exists():
         log.warning("%s: what was replaced; not all of it could be removed", aside)
+
+
+def _is_empty(place: Path) -> bool:
+    return place.is_dir() and not any(place.iterdir())
 
 
 def reason(error: OSError) -> str:

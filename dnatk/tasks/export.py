@@ -34,7 +34,7 @@ def export_task(task: Task, directory: str | Path, *, force: bool = False) -> Pa
     own = task.directory.resolve()
     if own in (target.resolve(), *target.resolve().parents):
         raise OutputError("is in the task itself", path=target, hint="export it elsewhere")
-    with directory_written_whole(target) as staging:
+    with directory_written_whole(target, replace=force) as staging:
         shutil.copytree(own, staging, dirs_exist_ok=True, copy_function=shutil.copyfile)
         for each in (staging, *filter(Path.is_dir, staging.rglob("*"))):
             each.chmod(each.stat().st_mode | 0o700)  # of a task that others may only read

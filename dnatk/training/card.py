@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from math import isnan
-from statistics import mean, stdev
 
 from dnatk.tasks.task import Task
 from dnatk.training.metrics import metrics_of
+from dnatk.undefined import mean_and_sd
 
 _PLOTS = {
     "roc": "ROC curve",
@@ -69,9 +69,7 @@ def _measured(task: Task) -> str:
         rows = [["metric", *parts], ["---"] * (1 + len(parts))]
         for metric in metrics_of(task.kind):
             cells = [[run[p][metric] for run in seeds.values() if p in run] for p in parts]
-            rows.append(
-                [metric, *(f"{mean(c):.4f} ± {stdev(c):.4f}" if len(c) > 1 else "" for c in cells)]
-            )
+            rows.append([metric, *map(mean_and_sd, cells)])
         text += (
             f"\n\nSeed {task.details['seed']} is kept, the best on dev. Over {len(seeds)} seeds "
             f"({', '.join(seeds)}), mean ± sd:\n\n{_table(rows)}"

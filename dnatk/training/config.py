@@ -80,7 +80,13 @@ class PretrainConfig:
         """
         check_k(self.k)
         phases = {"dnabert": f"{self.k}:1", "token": "1:1"}.get(self.masking, self.phases)
-        return parse_phases(phases, self.k)
+        spans = parse_phases(phases, self.k)
+        if self.span == "uniform" and len({width % 2 for width, _ in spans}) > 1:
+            raise InputError(
+                "--span uniform draws every second width from the smallest on",
+                hint="the widths of --phases must be all even or all odd",
+            )
+        return spans
 
     def schedule(self) -> Schedule:
         """The phases laid over the steps."""

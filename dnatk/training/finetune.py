@@ -71,6 +71,11 @@ def finetune(
             f"no metric '{config.metric}' for {space.kind} labels",
             hint=f"one of {', '.join(metrics_of(space.kind))}",
         )
+    weighted = space.has_classes or (space.kind == "multilabel" and config.linear_head)
+    if config.class_weights != "none" and not weighted:
+        raise InputError(
+            f"{space.kind} labels have no classes to weigh here", hint="class_weights none"
+        )
     _check_dev(sets["dev"], config.metric)
     _check_names(choices.class_names, space)
     trunk = Trunk.find(config)
@@ -108,7 +113,7 @@ def finetune(
             return task.at(target)  # every rank has the same; one writes it
         if record:
             (task.directory / CONFIG_FILE).write_text(record, "utf-8")
-        put_in_place(task.directory, target)
+        put_in_place(task.directory, target, replace=force)
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror or error}", path=target) from error
     finally:

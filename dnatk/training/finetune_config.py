@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from dnatk.errors import InputError
@@ -99,6 +100,24 @@ class FinetuneConfig:
     def head_dropout(self) -> float:
         """Dropout of the head: the weights of a probe are large and cancel out."""
         return 0.0 if self.linear_head else self.dropout
+
+    def rows(self, ranks: int) -> int:
+        """Sequences of a step that each of so many processes has.
+
+        Raises:
+            InputError: they cannot be shared evenly.
+        """
+        if self.batch_size % ranks:
+            raise InputError(
+                f"{ranks} processes cannot share {self.batch_size} sequences of a step evenly",
+                hint=f"--batch-size {math.ceil(self.batch_size / ranks) * ranks}",
+            )
+        return self.batch_size // ranks
+
+    def steps(self, examples: int) -> int:
+        """Optimizer steps; the last one of a pass over the examples has what is left of them."""
+        steps = math.ceil(math.ceil(examples / self.batch_size) * self.epochs)
+        return min(steps, self.max_steps or steps)
 
     @property
     def learning_rate(self) -> float:

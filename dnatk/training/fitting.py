@@ -28,9 +28,9 @@ from dnatk.tasks.task import Task
 from dnatk.training.calibration import fit_temperature, thresholds
 from dnatk.training.finetune_config import FinetuneConfig, TaskChoices
 from dnatk.training.linear_probe import fit_probe
-from dnatk.training.metrics import HIGHER_IS_BETTER, score
+from dnatk.training.metrics import score
 from dnatk.training.task_model import TaskModel
-from dnatk.training.task_trainer import EncodedSet, History, KeepBest, StopEarly, TaskTrainer
+from dnatk.training.task_trainer import EncodedSet, History, KeepBest, TaskTrainer
 from dnatk.training.trainer import training_arguments
 from dnatk.training.trunks import Trunk
 
@@ -166,14 +166,13 @@ class Fitting:
         def dev_score(logits_NC: np.ndarray) -> dict[str, float]:
             return score(dev.space, dev_targets, task.outputs(logits_NC))
 
-        steps = math.ceil(len(train) / config.batch_size * config.epochs)
-        steps = min(steps, config.max_steps or steps)
+        rows = config.rows(int(os.environ.get("WORLD_SIZE", "1")))
+        steps = config.steps(len(train))
         every = max(1, steps // config.evaluations)
         history = History(
             task.directory / METRICS_FILE, self.progress, f"fine-tuning, seed {seed}", config.metric
         )
-        ranks = int(os.environ.get("WORLD_SIZE", "1"))
-        best = KeepBest(config.metric)
+        best = KeepBest(config.metric, config.patience)
         trainer = TaskTrainer(
             model,
             training_arguments(
@@ -181,10 +180,11 @@ class Fitting:
                 device=place,
                 dtype=resolve_precision(config.precision, place),
                 max_steps=steps,
-                per_device_train_batch_size=max(1, config.batch_size // ranks),
+                per_device_train_batch_size=rows,
                 learning_rate=config.learning_rate,
                 weight_decay=config.weight_decay,
-                warmup_steps=math.ceil(config.warmup * steps),
+                # Rounded down: the first step of a warm-up has a learning rate of 0.
+                warmup_steps=math.floor(config.warmup * steps),
                 logging_steps=every,
                 eval_strategy="steps",
                 eval_steps=every,
@@ -192,20 +192,21 @@ class Fitting:
                 save_strategy="no",
                 # Models of other makes may hold a pooler that nothing reads.
                 ddp_find_unused_parameters=not self.trunk.reference.native,
-                metric_for_best_model=config.metric,
-                greater_is_better=HIGHER_IS_BETTER[config.metric],
                 seed=seed,
             ),
             train_dataset=encoded,
             eval_dataset=EncodedSet(dev, tokens, _loss_targets(dev, task)),
             score=dev_score,
             layer_decay=config.layer_decay,
-            callbacks=[history, best, StopEarly(config.patience)],
+            callbacks=[history, best],
         )
         with memory_told(resolve_device(self.device), "a smaller --batch-size, or --length"):
             trainer.train()
         best.restore(model)
-        return history.rows
+        return [
+            {**row, "kept": True} if (row["part"], row["step"]) == ("dev", best.step) else row
+            for row in history.rows
+        ]
 
     def _fit_probe(self, task: Task, head: Head, seed: int) -> None:
         scorer = self._scorer(task)

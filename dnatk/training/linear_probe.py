@@ -13,6 +13,8 @@ import torch
 from dnatk.model.heads import Head
 
 _C = [10.0**e for e in range(-4, 2)]
+# "train" and "dev": standardised features (N, P), and targets (N,) of one output or of all classes.
+_Parts = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def fit_probe(
@@ -38,13 +40,15 @@ def fit_probe(
     weight, bias = [], []
     for column in range(len(columns)):
         parts = {name: (x, y if y.ndim == 1 else y[:, column]) for name, (x, y) in sets.items()}
-        fit = _regression if kind == "regression" else _classification
-        w_CP, b_C = fit(parts, class_weights, seed)
+        if kind == "regression":
+            w_CP, b_C = _regression(parts)
+        elif kind == "multilabel":
+            w_CP, b_C = _label(parts, class_weights, seed)
+        else:
+            w_CP, b_C = _classes(parts, head.out.out_features, class_weights, seed)
         weight.append(w_CP)
         bias.append(b_C)
     w_CP, b_C = np.concatenate(weight), np.concatenate(bias)
-    if kind == "binary":  # one logit of scikit-learn's is two of ours
-        w_CP, b_C = np.concatenate([-w_CP, w_CP]) / 2, np.concatenate([-b_C, b_C]) / 2
     w_CP = w_CP / scale_P
     b_C = b_C - w_CP @ mean_P
     with torch.no_grad():
@@ -52,11 +56,44 @@ def fit_probe(
         head.out.bias.copy_(torch.from_numpy(b_C))
 
 
-def _classification(parts, class_weights: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _classes(
+    parts: _Parts, n_classes: int, class_weights: str, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(C, P), (C,): a class that train has not is as likely as half an example would make it."""
+    x_NP, y_N = parts["train"]
+    w_CP = np.zeros((n_classes, x_NP.shape[1]))
+    b_C = np.full(n_classes, -np.log(2 * len(y_N)))
+    known, w_KP, b_K = _logistic(parts, class_weights, seed)
+    if len(known) == 2:  # one logit of scikit-learn's is two of ours
+        w_KP, b_K = np.concatenate([-w_KP, w_KP]) / 2, np.concatenate([-b_K, b_K]) / 2
+    w_CP[known], b_C[known] = w_KP, b_K
+    return w_CP, b_C
+
+
+def _label(parts: _Parts, class_weights: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(1, P), (1,) of one label; of one that all or none of train have, the odds of that."""
+    x_NP, y_N = parts["train"]
+    if len(np.unique(y_N)) == 1:
+        with_it = y_N.sum()
+        odds = (with_it + 0.5) / (len(y_N) - with_it + 0.5)
+        return np.zeros((1, x_NP.shape[1])), np.log([odds])
+    _, w_1P, b_1 = _logistic(parts, class_weights, seed)
+    return w_1P, b_1
+
+
+def _logistic(
+    parts: _Parts, class_weights: str, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(K,) classes of train, and weights and biases: (K, P), (K,), or of two classes (1, P), (1,).
+
+    The strength is the best on those of dev whose classes train has.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
     (x, y), (x_dev, y_dev) = parts["train"], parts["dev"]
+    known_N = np.isin(y_dev, y)
+    x_dev, y_dev = (x_dev[known_N], y_dev[known_N]) if known_N.any() else (x, y)
     best, chosen = np.inf, None
     for strength in _C:
         model = LogisticRegression(
@@ -68,10 +105,10 @@ def _classification(parts, class_weights: str, seed: int) -> tuple[np.ndarray, n
         loss = log_loss(y_dev, model.predict_proba(x_dev), labels=model.classes_)
         if loss < best:
             best, chosen = loss, model
-    return chosen.coef_, chosen.intercept_
+    return chosen.classes_.astype(np.int64), chosen.coef_, chosen.intercept_
 
 
-def _regression(parts, class_weights: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _regression(parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.linear_model import Ridge
 
     (x, y), (x_dev, y_dev) = parts["train"], parts["dev"]

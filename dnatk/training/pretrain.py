@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -144,7 +145,8 @@ def _trainer(
     )
     heldout = None
     if len(corpus.heldout.start):
-        unseen = _sampler(config, corpus, corpus.heldout, SEED, arguments.device)
+        by_bases = replace(config, weights=(), temperature=1.0)  # those are for training
+        unseen = _sampler(by_bases, corpus, corpus.heldout, SEED, arguments.device)
         heldout = HeldoutBits(unseen, masker, sorted({width for width, _ in config.spans()}))
     model = starting_model(config, corpus.sources, arguments.device)
     peak = over_ranks(measured_peak(arguments.device, dtype))

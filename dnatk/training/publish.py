@@ -66,6 +66,7 @@ def publish(
         targets,
         outputs_NC,
         best.history,
+        metric=config.metric,
         thresholds=task.limits(),
     )
     write_card(task)

@@ -27,6 +27,7 @@ def draw_plots(
     output_NC: np.ndarray,
     history: Sequence[dict],
     *,
+    metric: str = "",
     thresholds: float | np.ndarray | None = None,
 ) -> dict[str, str]:
     """Draw the plots that suit the kind of labels, name -> SVG.
@@ -39,7 +40,9 @@ def draw_plots(
         directory: where NAME.png of each is written; None: nowhere.
         targets: as for :func:`dnatk.training.metrics.score`.
         output_NC: probabilities, or values.
-        history: rows with ``step`` and either ``loss`` (training) or dev metrics.
+        history: rows with ``step`` and either ``loss`` (training) or dev metrics; ``kept`` in the
+            one of the weights that were kept.
+        metric: that chose them.
     """
     targets, output_NC = np.asarray(targets), np.asarray(output_NC, dtype=np.float64)
     plots: dict[str, Callable[[], object | None]] = {}
@@ -53,7 +56,7 @@ def draw_plots(
         predicted_N = predicted(space, output_NC, thresholds)
         plots["confusion"] = lambda: _confusion(space, targets, predicted_N)
     if history:
-        plots["learning_curve"] = lambda: _learning_curve(space.kind, history)
+        plots["learning_curve"] = lambda: _learning_curve(space.kind, metric, history)
     figures = ((name, draw()) for name, draw in plots.items())
     return {
         name: drawn(figure, None if directory is None else Path(directory, f"{name}.png"))
@@ -223,9 +226,9 @@ def _scatter(space: LabelSpace, target_NC, output_NC):
     return figure
 
 
-def _learning_curve(kind: str, history: Sequence[dict]):
-    """Loss of training and dev above, the task's own metric on dev below."""
-    metric, dev_loss = PRIMARY[kind], "mse" if kind == "regression" else "nll"
+def _learning_curve(kind: str, metric: str, history: Sequence[dict]):
+    """Loss of training and dev above, the metric that chose on dev below."""
+    metric, dev_loss = metric or PRIMARY[kind], "mse" if kind == "regression" else "nll"
 
     def points(name: str) -> list[tuple[float, float]]:
         rows = [(row["step"], row[name]) for row in history if row.get(name) is not None]
@@ -251,9 +254,10 @@ def _learning_curve(kind: str, history: Sequence[dict]):
     if lower:
         axes = panels[-1]
         axes.plot(*zip(*scores, strict=True), color=COLOURS[0], lw=1.4, marker="o", ms=3)
-        best = max(scores, key=lambda point: point[1])
-        axes.plot(*best, marker="o", ms=8, mfc="none", mec=COLOURS[0])
-        axes.set_title(f"best {best[1]:.3f} at step {best[0]}", fontsize=9, color="0.35")
+        kept = [row["step"] for row in history if row.get("kept")]
+        for step, value in (point for point in scores if point[0] in kept):
+            axes.plot(step, value, marker="o", ms=8, mfc="none", mec=COLOURS[0])
+            axes.set_title(f"kept: {value:.3f} at step {step}", fontsize=9, color="0.35")
         axes.set_ylabel(f"dev {metric}")
     panels[-1].set_xlabel("step")
     for axes in panels:

@@ -29,11 +29,16 @@ from dnatk.model.places import FACTS_FILE
 from dnatk.output.files import reason, written_whole
 from dnatk.training.checkpoints import last_whole, prune
 from dnatk.training.config import CONFIG_FILE, PretrainConfig
+from dnatk.training.metrics_log import METRICS_FILE
+from dnatk.training.pretrain_page import REPORT_FILE
 
 log = logging.getLogger(__name__)
 
 _INPUTS_FILE = "inputs.json"
 _LOCK_FILE = ".lock"
+_SMALL_FILES = (CONFIG_FILE, _INPUTS_FILE, METRICS_FILE, REPORT_FILE)
+# What would be lost, or taken for this run's own.
+_OF_A_MODEL = ("checkpoint-*", "config.json", "*.safetensors", "*.bin", METRICS_FILE)
 
 
 @dataclass(frozen=True)
@@ -97,20 +102,27 @@ def begin(run: Path, config: PretrainConfig, resume: bool) -> Beginning:
     """Look where a run is to begin; what a resumed one makes again is removed.
 
     Raises:
-        OutputError: a run is there and ``resume`` is not given.
+        OutputError: a run is there and ``resume`` is not given, or a model that is no such run.
         TrainingError: it is another run, or none of its checkpoints is whole.
     """
-    for cut in run.glob(".*.partial"):  # a kill while one of these small files was written
-        cut.unlink()
-    if (run / CONFIG_FILE).exists() or (run / FACTS_FILE).exists():
-        if not resume:
-            raise OutputError(
-                "already holds a run", path=run, hint="--resume goes on with it, or name another"
-            )
-        config.check_same(run)
-        if (run / FACTS_FILE).exists():
-            return Beginning(finished=True)
-    last, damaged = last_whole(run) if resume else (None, {})
+    for name in _SMALL_FILES:  # a kill while one of them was written
+        for cut in run.glob(f".{name}.*.partial"):
+            cut.unlink()
+    if not ((run / CONFIG_FILE).exists() or (run / FACTS_FILE).exists()):
+        for pattern in _OF_A_MODEL:
+            for other in run.glob(pattern):
+                raise OutputError(
+                    f"holds {other.name}, but no run of dnatk", path=run, hint="name another"
+                )
+        return Beginning(finished=False)
+    if not resume:
+        raise OutputError(
+            "already holds a run", path=run, hint="--resume goes on with it, or name another"
+        )
+    config.check_same(run)
+    if (run / FACTS_FILE).exists():
+        return Beginning(finished=True)
+    last, damaged = last_whole(run)
     for checkpoint, wrong in damaged.items():
         log.warning("%s is damaged (%s), taking the one before", checkpoint, wrong)
         shutil.rmtree(checkpoint)

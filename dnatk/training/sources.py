@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -49,13 +50,16 @@ def read_pieces(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     if first.lstrip()[:1] in (b">", b";", b""):
         yield from stream_fasta(path)
     else:
-        yield from _read_table(path, "\t" if b"\t" in first else ",")
+        yield from _read_table(path, max("\t,;", key=first.decode("utf-8", "replace").count))
 
 
 def _read_table(path: Path, delimiter: str) -> Iterator[tuple[str, np.ndarray]]:
+    csv.field_size_limit(sys.maxsize)  # a sequence may be longer than csv's 128 KiB
     with open_text(path) as handle:
         try:
-            reader = csv.DictReader(io.TextIOWrapper(handle, "utf-8-sig"), delimiter=delimiter)
+            text = io.TextIOWrapper(handle, "utf-8-sig")
+            # Strict: a quote that nothing closes would take all lines behind it into one field.
+            reader = csv.DictReader(text, delimiter=delimiter, strict=True)
             columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
             column = columns.get("sequence", columns.get("seq"))
             if column is None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import isnan
-from statistics import mean, stdev
 
 from dnatk import __version__
 from dnatk.labelled.doctor import HEADER
 from dnatk.output import page as html
 from dnatk.tasks.task import Task
 from dnatk.training.metrics import HIGHER_IS_BETTER, PRIMARY, metrics_of
+from dnatk.undefined import mean_and_sd
 
 REPORT_FILE = "report.html"
 
@@ -207,7 +207,7 @@ def _measured(task: Task) -> Iterator[str]:
 def _over_seeds(kind: str, seeds: Mapping[str, dict], parts: list[str]) -> Iterator[list[str]]:
     for metric in metrics_of(kind):
         values = [[run[part][metric] for run in seeds.values()] for part in parts]
-        yield [metric_name(metric), *(f"{mean(v):.4f} ± {stdev(v):.4f}" for v in values)]
+        yield [metric_name(metric), *map(mean_and_sd, values)]
 
 
 def _figures(plots: Mapping[str, str], where: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from dnatk.errors import TrainingError
 from dnatk.kmers import Tokens, pack, reverse_complement
@@ -188,37 +188,59 @@ def _depth(name: str) -> int | None:
     return 1 + int(found[1]) if found else None
 
 
+_Look = tuple[float, float | None]
+
+
 class KeepBest(TrainerCallback):
-    """Keeps the weights that train, as they were at the best look at dev.
+    """Keeps the weights that train, as they were at the best look at dev, and stops without better.
 
     In memory and on every rank alike: all ranks score the same dev set.
+
+    Args:
+        metric: by which dev chooses.
+        patience: looks on end that are no better, after which the training stops.
+
+    Attributes:
+        step: of the weights that are kept.
     """
 
-    def __init__(self, metric: str) -> None:
-        self._metric, self._best, self._nll = metric, None, None
+    def __init__(self, metric: str, patience: int) -> None:
+        self.step: int | None = None
+        self._metric, self._patience, self._worse = metric, patience, 0
+        # (metric, log loss): of the weights kept, and the best since the first step. A training
+        # from a probe often falls below it before it rises above it, and is given the time.
+        self._kept: _Look | None = None
+        self._best: _Look | None = None
         self._weights: dict[str, torch.Tensor] = {}
 
     def on_evaluate(self, args, state, control, metrics=None, model=None, **_) -> None:
-        value, nll = metrics[f"eval_{self._metric}"], metrics.get("eval_nll")
-        # Easy data reach the best MCC early: of equals the surer one is better.
-        surer = value == self._best and nll is not None and is_better("nll", nll, self._nll)
-        if not self._weights or surer or is_better(self._metric, value, self._best):
-            self._best, self._nll = value, nll
+        look = metrics[f"eval_{self._metric}"], metrics.get("eval_nll")
+        if self._is_better(look, self._kept):
+            self._kept, self.step = look, state.global_step
             self._weights = {
                 name: parameter.detach().to("cpu", copy=True)
                 for name, parameter in model.named_parameters()
                 if parameter.requires_grad
             }
+        if not state.global_step:
+            return
+        if self._is_better(look, self._best):
+            self._best, self._worse = look, 0
+            return
+        self._worse += 1
+        control.should_training_stop |= self._worse >= self._patience
+
+    def _is_better(self, look: _Look, than: _Look | None) -> bool:
+        if than is None:
+            return True
+        (value, nll), (before, nll_before) = look, than
+        # Easy data reach the best MCC early: of equals the surer one is better.
+        surer = value == before and nll is not None and is_better("nll", nll, nll_before)
+        return surer or is_better(self._metric, value, before)
 
     def restore(self, model: torch.nn.Module) -> None:
         """Put the best weights back."""
         model.load_state_dict(self._weights, strict=False)
-
-
-class StopEarly(EarlyStoppingCallback):
-    """transformers' own, without its warning that the best weights would not come back."""
-
-    def on_train_begin(self, args, state, control, **_) -> None: ...
 
 
 @dataclass
