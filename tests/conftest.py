@@ -347,7 +347,8 @@ def trained(tmp_path_factory, tables, tiny_model):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(SAVE_PLOT, drawn if (kind, method) == PLOTTED else no_plot)
                 code = cli("-q", "finetune", *files(tables, kind), "-o", out, "--model", tiny_model,
-                           "--method", method, *label_options(kind), *QUICK)  # fmt: skip
+                           "--method", method, *label_options(kind),
+                           *(PROBE if method == "probe" else QUICK))  # fmt: skip
             assert code == 0
             made[kind, method] = out
         return made[kind, method]
@@ -355,8 +356,6 @@ def trained(tmp_path_factory, tables, tiny_model):
     return call
 
 
+PROBE = ("--device", "cpu", "--precision", "fp32")
 # A run of some seconds that learns something.
-QUICK = (
-    "--device", "cpu", "--precision", "fp32", "--max-steps", "12", "--batch-size", "16",
-    "--lr", "0.01",
-)  # fmt: skip
+QUICK = (*PROBE, "--max-steps", "12", "--batch-size", "16", "--lr", "0.01")

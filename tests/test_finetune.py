@@ -388,7 +388,7 @@ def test_a_few_examples_are_learnt_from(finetune, tmp_path):
     """The only step of a training is none of a learning rate of 0."""
     data = write(tmp_path / "data.csv", *GOOD[:8])
     dev = write(tmp_path / "dev.csv", *GOOD)
-    args = (data, "--dev", dev, "--batch-size", "32", "--max-steps", "1")
+    args = (data, "--dev", dev, "--test", dev, "--batch-size", "32", "--max-steps", "1")
     result = finetune(*args, method="lora")
     other = finetune(*args, "--lr", "0.02", method="lora", out="other")
     one, two = weights(result.directory), weights(other.directory)
@@ -432,7 +432,7 @@ def test_what_starts_from_a_probe_may_fall_below_it_for_a_while():
 
 def test_training_stops_early_and_keeps_the_best(finetune, tables):
     result = finetune(
-        *files(tables, "binary"), "--max-steps", "40", "--patience", "2", "--lr", "0.05",
+        *files(tables, "binary"), "--max-steps", "40", "--patience", "2", "--lr", "0.02",
         method="lora",
     )  # fmt: skip
     log = log_of(result.directory)

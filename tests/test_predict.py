@@ -87,10 +87,10 @@ def test_a_region_of_the_tasks_length_is_read_as_its_strand_says(
 
 
 def test_a_shorter_region_is_extended_by_the_genome(predict_on, probability, genome_sequences):
-    """At both ends alike; an odd base more is downstream on the forward strand."""
+    """At both ends alike; an odd base more is upstream."""
     chr1 = genome_sequences["chr1"]
     rows = predict_on("chr1\t200\t240\tx\t0\t.\nchr1\t200\t241\tx\t0\t+\nchr1\t200\t201\tx\t0\t-\n")
-    windows = [chr1[190:250], chr1[191:251], reverse_complement(chr1[171:231])]
+    windows = [chr1[190:250], chr1[190:250], reverse_complement(chr1[171:231])]
     np.testing.assert_allclose([row["score"] for row in rows], probability(*windows), atol=1e-4)
 
 

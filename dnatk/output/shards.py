@@ -29,7 +29,7 @@ def merge_files(paths: Sequence[str | Path], output: str | Path, *, force: bool 
             there twice.
         OutputError: the result cannot be written.
     """
-    path = check_output(output, force=force, inputs=paths)
+    path = check_output(output, force=force)
     heads = [_Head.read(Path(each)) for each in paths]
     for other in heads[1:]:
         _check_alike(heads[0], other)

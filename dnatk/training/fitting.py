@@ -183,8 +183,8 @@ class Fitting:
                 per_device_train_batch_size=rows,
                 learning_rate=config.learning_rate,
                 weight_decay=config.weight_decay,
-                # Rounded down: the first step of a warm-up has a learning rate of 0.
-                warmup_steps=math.floor(config.warmup * steps),
+                # The first step of a warm-up has a learning rate of 0: it must not be the only one.
+                warmup_steps=min(math.ceil(config.warmup * steps), steps - 1),
                 logging_steps=every,
                 eval_strategy="steps",
                 eval_steps=every,
