@@ -142,7 +142,10 @@ main()
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("nan", "the loss is nan at step 1"), ("error", "g.fa: cannot be read any more")],
+    [
+        pytest.param("nan", "the loss is nan at step 1", marks=pytest.mark.slow),
+        ("error", "g.fa: cannot be read any more"),
+    ],
 )
 def test_an_error_of_one_process_ends_the_run(given, tmp_path, kind, message):
     (tmp_path / "wrong.py").write_text(WRONG)
@@ -257,9 +260,15 @@ main()
 
 
 @pytest.mark.parametrize(
-    "kind", ["FULL_STATE_DICT", pytest.param("SHARDED_STATE_DICT", marks=pytest.mark.slow)]
+    ("kind", "again"),
+    [
+        ("FULL_STATE_DICT", False),
+        pytest.param("FULL_STATE_DICT", True, marks=pytest.mark.slow),
+        pytest.param("SHARDED_STATE_DICT", True, marks=pytest.mark.slow),
+    ],
 )
-def test_weights_spread_over_processes_train_as_one(given, one, tmp_path, kind):
+def test_weights_spread_over_processes_train_as_one(given, one, tmp_path, kind, again):
+    """And go on as one, where ``again``."""
     (tmp_path / "fsdp.yaml").write_text(FSDP.format(kind=kind))
     (tmp_path / "sharded.py").write_text(SHARDED)
     run = tmp_path / "run"
@@ -269,6 +278,8 @@ def test_weights_spread_over_processes_train_as_one(given, one, tmp_path, kind):
     assert done.returncode == 0, done.stderr
     assert_same(run, one)
     assert weights(run).keys() == weights(one).keys(), "tied weights are written once"
+    if not again:
+        return
     finished, log = digest(run / "model.safetensors"), untimed(run)
     shutil.rmtree(run / f"checkpoint-{STEPS}")
     (run / "dnatk.json").unlink()
