@@ -74,7 +74,7 @@ def finetune(
     weighted = space.has_classes or (space.kind == "multilabel" and config.linear_head)
     if config.class_weights != "none" and not weighted:
         raise InputError(
-            f"{space.kind} labels have no classes to weigh here", hint="class_weights none"
+            f"{space.kind} labels have no classes to weigh here", hint="--class-weights none"
         )
     _check_dev(sets["dev"], config.metric)
     _check_names(choices.class_names, space)
