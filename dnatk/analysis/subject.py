@@ -5,7 +5,6 @@ Shapes: V tokens of the vocabulary, D hidden, B sequences, T tokens of the longe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -176,6 +175,7 @@ def _bert(info: ModelInfo) -> nn.Module:
 def _foreign(trunk, own: dict) -> Subject:
     from transformers import AutoTokenizer
 
+    from dnatk.model.foreign import letters_of
     from dnatk.model.foreign_attention import set_attention
 
     shows = True
@@ -187,8 +187,7 @@ def _foreign(trunk, own: dict) -> Subject:
     pieces = [""] * trunk.model.get_input_embeddings().weight.shape[0]
     for piece, number in tokenizer.get_vocab().items():
         if number < len(pieces) and number not in tokenizer.all_special_ids:
-            # Marks of a tokenizer (##AC) are no bases.
-            pieces[number] = re.sub("[^A-Za-z]", "", piece).upper()
+            pieces[number] = letters_of(piece)
     config = trunk.model.config
     heads = getattr(config, "num_attention_heads", 0)
     subject = Subject(

@@ -51,7 +51,7 @@ class TextTokens:
         self._special = np.array([i for i in tokenizer.all_special_ids if i is not None])
         # Some vocabularies have a piece for N: it stands for no base either.
         vocabulary = tokenizer.get_vocab().items()
-        unknown = [i for piece, i in vocabulary if not set(_letters(piece)) <= set("ACGTU")]
+        unknown = [i for piece, i in vocabulary if not set(letters_of(piece)) <= set("ACGTU")]
         self._invalid = np.union1d(self._special, unknown).astype(np.int64)
 
     def encode(self, bases: np.ndarray) -> np.ndarray:
@@ -67,12 +67,12 @@ class TextTokens:
         # unknown stays one unknown letter.
         known = ~np.isin(ids, self._special)
         pieces = self._tokenizer.convert_ids_to_tokens(ids.tolist())
-        letters = map(_letters, pieces)
-        text = "".join(p if k else "N" for p, k in zip(letters, known, strict=True))
+        parts = zip(map(letters_of, pieces), known, strict=True)
+        text = "".join(part if k else "N" for part, k in parts)
         return self.encode(reverse_complement(np.frombuffer(text.encode(), dtype=np.uint8)))
 
 
-def _letters(piece: str) -> str:
+def letters_of(piece: str) -> str:
     """Upper-case letters of a piece, without the marks that tokenizers add (##AC)."""
     return re.sub("[^A-Za-z]", "", piece).upper()
 
