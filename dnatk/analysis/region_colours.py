@@ -73,7 +73,7 @@ def check_colour(colour: str, bed: str | Path | None, *, labels: bool = True) ->
         bed: the regions; None: there is none, "-" cannot be read again.
         labels: whether the file may be one of predictions.
     """
-    names = FILE_NAMES if labels else FILE_NAMES[:-1]
+    names = _file_names(labels)
     if not colour or (colour in names and not _is_file(bed)):
         return
     if not _is_file(bed):
@@ -83,6 +83,11 @@ def check_colour(colour: str, bed: str | Path | None, *, labels: bool = True) ->
         )
     if bed is not None and (colour not in names or colour in BED_NAMES):
         _column(colour, bed)
+
+
+def _file_names(labels: bool) -> tuple[str, ...]:
+    """What rows of a file can be coloured by without their BED file."""
+    return FILE_NAMES if labels else FILE_NAMES[:-1]
 
 
 def _is_file(bed: str | Path | None) -> bool:
@@ -104,7 +109,8 @@ def colours_of(
     Raises:
         InputError: no such column, or the BED file is not that of the rows.
     """
-    names = FILE_NAMES if (labels := layout.is_prediction(file)) else FILE_NAMES[:-1]
+    labels = layout.is_prediction(file)
+    names = _file_names(labels)
     from_bed = colour and _is_file(bed) and (colour in BED_NAMES or colour not in names)
     if bed is not None and from_bed:
         at = _column(colour, bed)
