@@ -83,6 +83,40 @@ def test_a_process_ends_without_taking_torch_apart():
     assert b"Traceback" not in done.stderr
 
 
+def unread(kind: str) -> int:
+    """Where nothing can be written: a pipe whose reader has gone, or a full device."""
+    if kind == "full":
+        return os.open("/dev/full", os.O_WRONLY)
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+@pytest.mark.parametrize("kind", ["pipe", "full"])
+def test_a_stderr_that_nobody_reads_stops_nothing(kind, tiny_model, tmp_path):
+    fasta, out = write_fasta(tmp_path / "g.fa", {"a": random_bases(99, 1)}), tmp_path / "o.h5"
+    stderr = unread(kind)
+
+    def code(*words: object) -> int:
+        command = [sys.executable, "-m", "dnatk", *map(str, words)]
+        return subprocess.run(command, stderr=stderr, check=False).returncode
+
+    assert code("embed", fasta, "-o", out, "--model", tiny_model, "--device", "cpu") == 0
+    assert len(dnatk.read_embeddings(out)[0]) == 1
+    assert code("embed", fasta, "-o", out) == 1  # it exists
+    assert code("embed", "--no-such-option") == 2
+    os.close(stderr)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["embed", "--help"], ["tasks"]])
+def test_a_stdout_that_nobody_reads_is_no_error(words):
+    stdout = unread("pipe")
+    command = [sys.executable, "-m", "dnatk", *words]
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, check=False)
+    os.close(stdout)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_version(run):
     result = run("--version")
     assert (result.code, result.out) == (0, f"dnatk {dnatk.__version__}\n")
@@ -200,6 +234,7 @@ def test_pretrain_then_embed(run, tmp_path):
     assert run("embed", fasta, "-o", tmp_path / "o.h5", "--model", tmp_path / "m").code == 0
 
 
+DEVICES = "auto, cpu, cuda, cuda:0 or mps"
 USAGE = [
     (["embed"], "Missing argument 'FASTA'"),
     (["embd"], "Did you mean 'embed'?"),
@@ -215,6 +250,15 @@ USAGE = [
     (["pretrain", "g.fa", "-o", "m", "--init", "x", "-k", "4"], "-k does not go with --init"),
     (["pretrain", "g.fa", "-o", "m", "--weights", "a"], "must be numbers"),
     (["pretrain", "g.fa", "-o", "m", "--window", "0"], "0 is not in the range"),
+    (["embed", "g.fa", "--window", "-5"], "-5 is not in the range x>=1"),
+    (["embed", "g.fa", "--stride", "0"], "0 is not in the range x>=1"),
+    (["embed", "g.fa", "--device", "gpu"], f"'--device': no device 'gpu' ({DEVICES})."),
+    (["doctor", "--device", "cuda:-1"], f"'--device': no device 'cuda:-1' ({DEVICES})."),
+    (["embed", "g.fa", "--shard", "3/2"], "'--shard': no shard '3/2' (write 2/8: the second of "),
+    (["predict", "r.bed", "--task", "t", "--shard", ""], "'--shard': no shard '' (write 2/8"),
+    (["predict", "r.bed", "--task", "t", "--fit", "foo"], "'--fit': cannot read the fit 'foo' ("),
+    (["finetune", "d.csv", "-o", "t", "--fit", "tss:5,5"], "'--fit': the fit 'tss:5,5' has no "),
+    (["finetune", "d.csv", "-o", "t", "--fit", ""], "'--fit': cannot read the fit '' (write tile"),
     ([], "Usage: dnatk"),
     (["-q", "-v", "embed", "g.fa"], "exclude each other"),
 ]
@@ -249,7 +293,7 @@ ERRORS = [
     ("bed_contig", bad("b.bed", "I\t0\t9\n"), ["embed", "ok.fa", "--bed", "b.bed"]),
     ("bed_empty", bad("b.bed", "# nothing\n"), ["embed", "ok.fa", "--bed", "b.bed"]),
     ("bed_strand", bad("b.bed", "chr1\t0\t9\tn\t0\t*\n"), ["embed", "ok.fa", "--bed", "b.bed"]),
-    ("window_0", None, ["embed", "ok.fa", "--window", "0"]),
+    ("window_5", None, ["embed", "ok.fa", "--window", "5"]),
     ("device", None, ["embed", "ok.fa", "--device", "cuda:9"]),
     ("fp16", None, ["embed", "ok.fa", "--device", "cpu", "--precision", "fp16"]),
     ("model", None, ["embed", "ok.fa", "--model", "nowhere"]),

@@ -12,6 +12,8 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 from click.shell_completion import CompletionItem
@@ -25,6 +27,7 @@ from dnatk.cli.layout import (
     fit_terminal,
     help_width,
     open_closed_streams,
+    unheard,
 )
 from dnatk.errors import DnatkError, NoGenomeError, did_you_mean
 
@@ -49,16 +52,26 @@ class ClosedPipe(Exception):
     """The reader of stdout has gone (head, say)."""
 
 
+@contextmanager
+def _closed_pipe_told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # click itself would exit with 1
+        raise ClosedPipe from None
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands' names and one-line helps without importing them."""
 
     context_class = Context
 
+    def make_context(self, *args, **kwargs) -> click.Context:
+        with _closed_pipe_told():  # of the help, which is written here
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context):
-        try:
+        with _closed_pipe_told():
             return super().invoke(ctx)
-        except BrokenPipeError:  # click itself would exit with 1
-            raise ClosedPipe from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -144,7 +157,8 @@ def main(args: list[str] | None = None) -> None:
         if isinstance(error, click.NoSuchOption) and _is_global(error.option_name):
             error.message += f" It goes before the command: dnatk {error.option_name} ..."
             error.possibilities = None
-        error.show()
+        with unheard():
+            error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")
@@ -181,4 +195,5 @@ def _is_global(option: str) -> bool:
 
 
 def _say(message: str) -> None:
-    click.echo(f"dnatk: {message}", err=True)
+    with unheard():
+        click.echo(f"dnatk: {message}", err=True)

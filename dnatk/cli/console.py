@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import click
 
 from dnatk.cli.amounts import bases_in_words, seconds_in_words
+from dnatk.cli.layout import unheard
 from dnatk.progress import NullProgress, Progress
 
 
@@ -20,7 +21,7 @@ class Console:
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False, debug: bool = False) -> None:
         # Of several ranks (torchrun) the first one speaks.
-        quiet = quiet or os.environ.get("RANK", "0") != "0"
+        quiet = quiet or (os.environ.get("RANK") or "0") != "0"
         self.quiet = quiet
         self.debug = debug
         level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
@@ -32,7 +33,8 @@ class Console:
     def say(self, message: str) -> None:
         """One line for the user, unless --quiet."""
         if not self.quiet:
-            click.echo(message, err=True)
+            with unheard():
+                click.echo(message, err=True)
 
     @contextmanager
     def progress(self) -> Iterator[Measured]:
@@ -50,7 +52,8 @@ class _StderrHandler(logging.Handler):
     """Looks up sys.stderr at each message, so that it may be redirected."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"dnatk: {record.getMessage()}", err=True)
+        with unheard():
+            click.echo(f"dnatk: {record.getMessage()}", err=True)
 
 
 class Measured:

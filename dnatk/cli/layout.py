@@ -6,6 +6,8 @@ import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -57,6 +59,16 @@ def open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """For writing to stderr: one that is full, or whose reader has gone, stops nothing."""
+    try:
+        yield
+    except OSError:
+        # What it still holds would fail again at each line.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def check_stdout() -> None:
