@@ -131,6 +131,20 @@ def test_a_pickle_of_no_weights(content, model, refused):
     assert str(refused(model)).startswith(f"{model / 'pytorch_model.bin'}: ")
 
 
+def test_a_pickle_of_more_than_tensors(model, refused):
+    """torch's own message tells how to run the code in it."""
+    import argparse
+
+    import torch
+
+    (model / "model.safetensors").unlink()
+    torch.save({"args": argparse.Namespace(a=1)}, model / "pytorch_model.bin")
+    assert str(refused(model)) == (
+        f"{model / 'pytorch_model.bin'}: holds more than tensors, or is damaged: dnatk runs no "
+        "code of a pickle (save the weights as safetensors)"
+    )
+
+
 # config.json
 
 

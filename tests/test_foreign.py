@@ -249,6 +249,55 @@ def test_tokens_of_text(tokens, foreign):
     assert not reader.valid(reader.encode(as_bases("NNNN"))).any()
 
 
+def test_long_words_are_no_unknown_ones(foreign):
+    """WordPiece gives up on words of more than 100 letters, which sequences are."""
+    _, reader, _ = load_foreign(foreign("words"))
+    ids = reader.encode(as_bases(random_bases(2500, 3)))
+    assert reader.valid(ids).all()
+    assert len(ids) > 800
+
+
+def test_marks_alone_are_no_bases(foreign, tmp_path):
+    """SentencePiece has a piece for the beginning of a text."""
+    model = shutil.copytree(foreign(), tmp_path / "model")
+    content = json.loads((model / "tokenizer.json").read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["\u2581"] = mark = len(vocabulary)
+    (model / "tokenizer.json").write_text(json.dumps(content))
+    reader = TextTokens(load_broken(model), "x")
+    assert not reader.valid(np.array([mark])).any()
+    assert reader.valid(reader.encode(as_bases("ACGT"))).all()
+
+
+def test_a_row_without_a_known_token_is_told_of_tokens(foreign, run, tmp_path):
+    fasta = write_fasta(tmp_path / "s.fa", {"a": "NNNNNNNN"})
+    result = run("embed", fasta, "--region", "a", "-o", tmp_path / "x.h5", "--model", foreign())
+    assert result.code == 1
+    assert "a:0-8 has no token free of N" in result.err
+
+
+def test_letters_and_a_vocabulary_file_are_one_model_everywhere(foreign, run, tmp_path):
+    """A BERT of single bases, as transformers 4 saved it: vocab.txt beside tokenizer.json."""
+    from transformers import BertConfig, BertModel
+
+    model = tmp_path / "bert"
+    tokenizer = tokenizer_of("letters with N")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(
+        vocab_size=10, intermediate_size=64, max_position_embeddings=130, pad_token_id=1, **sizes
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(model)
+    tokenizer.save_pretrained(model)
+    pieces = sorted(tokenizer.get_vocab().items(), key=lambda piece: piece[1])
+    (model / "vocab.txt").write_text("".join(f"{piece}\n" for piece, _ in pieces))
+    fasta = write_fasta(tmp_path / "s.fa", {"a": SEQUENCES[0]})
+    result = run("embed", fasta, "-o", tmp_path / "x.h5", "--model", model, *EXACT)
+    assert result.code == 0, result.err
+    assert run("models", "verify", model).code == 0
+    assert "its own tokenizer" in run("models", "show", model).out
+
+
 # What is refused
 
 

@@ -425,3 +425,37 @@ def test_dropout_within_a_window():
     assert (draws[0] - wanted).abs().max() > 0.1
     assert (draws.mean(dim=0) - wanted).abs().max() < 0.15
     assert (draws.mean(dim=0) - wanted).abs().mean() < 0.02
+
+
+# First tokens
+
+
+@pytest.mark.parametrize("name", ["mpnet", "longformer"])
+@torch.no_grad()
+def test_padded_models_whose_positions_begin_late(name, tmp_path):
+    """The longest sequence they can take, and no more; also where that is less than the check's."""
+    more = {"mpnet": ("MPNet", {}), "longformer": ("Longformer", {"attention_window": 16})}[name]
+    trunk, _, longest = load_foreign(make(tmp_path / "m", *more, max_position_embeddings=98))
+    assert (trunk.first_position, longest) == (None, 96)
+    ids_T, position_T, lengths = batch((96, 5))
+    assert torch.isfinite(trunk(ids_T, position_T, lengths)).all()
+
+
+@pytest.mark.parametrize(("name", "tells"), [("bert", True), ("mpnet", True), ("llama", False)])
+def test_whether_the_first_token_tells_of_a_sequence(name, tells, trunk_of):
+    assert trunk_of(name).has_cls is tells
+
+
+@pytest.mark.parametrize("command", ["embed", "finetune"])
+def test_cls_is_refused_where_nothing_tells_of_a_sequence(command, run, directory, tmp_path):
+    (tmp_path / "s.csv").write_text("sequence,label\n" + "ACGTACGT,0\nTTGCACGA,1\n" * 8)
+    (tmp_path / "s.fa").write_text(">a\nACGTACGT\n")
+    data, pool = {"embed": ("s.fa", "cls"), "finetune": ("s.csv", "all")}[command]
+    options = ("--model", directory("llama"), "--pool", pool, "--device", "cpu")
+    result = run(command, tmp_path / data, "-o", tmp_path / "out", *options)
+    assert result.code == 1
+    assert result.err.splitlines()[-1] == (
+        f"dnatk: error: --pool {pool}: this model has no first token that tells of a sequence "
+        "(--pool mean or max)"
+    )
+    assert not (tmp_path / "out").exists()

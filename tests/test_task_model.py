@@ -116,6 +116,24 @@ def test_values_of_a_regression_are_in_the_unit_of_its_targets(task_of):
     np.testing.assert_allclose(got, logits * [20, 0.5] + [100, -3], rtol=1e-6)
 
 
+@pytest.mark.parametrize("length", [60, 57, 53])
+def test_both_strands_of_kmers_that_do_not_overlap(length, tmp_path):
+    """They read the same k-mers: base i takes k-mer i // 6, the last bases the last one."""
+    model = make_model(tmp_path / "model", kmer_stride=6)
+    one, both = (
+        load_scorer(find_task(make_task(tmp_path / rc, model, "per-base", rc=rc)), **EXACT)
+        for rc in ("none", "average")
+    )
+    sequence = as_bases(random_bases(length, 1))
+    (got,) = score_sequences(both, [sequence], raw=True)
+    whole = sequence[: length // 6 * 6]
+    turned = reverse_complement(whole)
+    forward, backward = score_sequences(one, [whole, turned], raw=True)
+    wanted = (forward + backward[::-1]) / 2
+    rest = np.repeat(wanted[-1:], length - len(whole), axis=0)
+    np.testing.assert_allclose(got, np.concatenate([wanted, rest]), atol=1e-4)
+
+
 @pytest.mark.parametrize("rc", ["none", "average"])
 def test_bases_are_scored_as_a_plain_loop_does(rc, plain, task_of):
     directory = task_of("per-base", rc=rc)

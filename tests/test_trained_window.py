@@ -40,6 +40,8 @@ def trained(path: Path, training: object, **sizes) -> Path:
         ({**RUN, "window": 9999}, 515),
         ({**RUN, "window": 0}, 515),
         ({**RUN, "window": "131"}, 515),
+        ({**RUN, "window": 131.0}, 515),
+        ({**RUN, "kmer_stride": True}, 515),
         ({}, 515), ([], 515), (None, 515), ("short", 515),
     ],
 )  # fmt: skip

@@ -59,6 +59,11 @@ class EmbedOptions:
                 "different tokens",
                 hint="pool them, or leave --rc away",
             )
+        if self.pool == "cls" and not model.has_cls:
+            raise InputError(
+                "--pool cls: this model has no first token that tells of a sequence",
+                hint="--pool mean or max",
+            )
         if not model.k:
             # Where a text's tokens begin depends on the text: windows share none of them.
             if self.stride not in (None, window):

@@ -75,8 +75,10 @@ class Scored:
             logits_BC = 0
             for turned, parts in enumerate(split):
                 inner = parts[i][first : len(parts[i]) - last]
-                strand_BC = base_logits(inner, tile.bases, config.k, config.kmer_stride)
-                logits_BC = logits_BC + (strand_BC.flip(0) if turned else strand_BC)
+                # The other strand's tokens are the same k-mers from the end on: of a stride above
+                # 1 they begin at the bases that no k-mer covers.
+                inner = inner.flip(0) if turned else inner
+                logits_BC = logits_BC + base_logits(inner, tile.bases, config.k, config.kmer_stride)
             results.append((self._outputs((logits_BC / len(split)).numpy()), None))
         return results
 

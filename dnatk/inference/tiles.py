@@ -13,7 +13,7 @@ from dnatk.genome.fasta import Genome
 from dnatk.genome.regions import Region
 from dnatk.genome.windows import Tiling
 from dnatk.inference.batches import Row, Tile, fresh_bases
-from dnatk.kmers import Tokens, reverse_complement
+from dnatk.kmers import KmerTokens, Tokens, reverse_complement
 from dnatk.output.status import Status
 
 
@@ -99,8 +99,9 @@ def region_tiles(
         row = Row(region, status, part)
         for number, tile in enumerate(bases_tiles(row, bases, tiling, tokens)):
             if row.status == Status.NO_VALID_KMER and on_error == "fail":
+                unit = f"{tiling.k}-mer" if isinstance(tokens, KmerTokens) else "token"
                 raise InputError(
-                    f"{region.contig}:{region.start}-{region.end} has no {tiling.k}-mer free of N",
+                    f"{region.contig}:{region.start}-{region.end} has no {unit} free of N",
                     path=region.source or None,
                     line=region.line,
                     hint="--on-error na writes a NaN row instead",

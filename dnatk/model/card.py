@@ -13,7 +13,14 @@ from typing import Any
 from dnatk.errors import ModelError, first_line
 from dnatk.model.checked import OBJECT, Rule, check, list_of, read_json, shown, whole
 from dnatk.model.checksums import SUMS_FILE
-from dnatk.model.places import CONFIG_FILE, FACTS_FILE, SHIPPED, existing_model, user_models
+from dnatk.model.places import (
+    CONFIG_FILE,
+    FACTS_FILE,
+    SHIPPED,
+    existing_model,
+    last_kmer,
+    user_models,
+)
 from dnatk.output.files import size_and_sha256
 
 PULLED_FILE = "pulled.json"  # repository and commit of a model that came from a hub
@@ -77,11 +84,11 @@ class ModelCard:
         check(config, dict.fromkeys(_SIZES, whole(1)), path)
         facts = _optional(directory / FACTS_FILE)
         check(facts, _FACTS, directory / FACTS_FILE)
-        k = facts.get("k", _last_kmer(directory) if config.get("model_type") == "bert" else 0)
+        k = facts.get("k", last_kmer(directory) if config.get("model_type") == "bert" else 0)
         sizes = [config.get(name) for name in _SIZES]
         roots = {SHIPPED: "shipped", user_models(): "yours"}
         return cls(
-            directory.name,
+            directory.name or directory.resolve().name,
             directory,
             roots.get(directory.parent, "directory"),
             str(config.get("model_type", "unknown")),
@@ -157,15 +164,6 @@ def _is_run(value: object) -> bool:
 
 def _optional(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
-
-
-def _last_kmer(directory: Path) -> int:
-    """Length of the last token of vocab.txt where that is a k-mer, else 0."""
-    try:
-        last = (directory / "vocab.txt").read_text("utf-8").split()[-1]
-    except (OSError, ValueError, IndexError):
-        return 0
-    return len(last) if set(last) <= set("ACGT") else 0
 
 
 def _weights(directory: Path) -> Iterator[Path]:

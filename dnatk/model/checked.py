@@ -11,6 +11,7 @@ import reprlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dnatk.errors import ModelError, first_line
@@ -123,6 +124,13 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         return {str(name): each for name, each in content.items() if torch.is_tensor(each)}
     except FileNotFoundError:
         raise ModelError(f"has no {path.name}", path=path.parent) from None
+    except UnpicklingError:
+        # torch's own advice is to load it unsafely.
+        raise ModelError(
+            "holds more than tensors, or is damaged: dnatk runs no code of a pickle",
+            path=path,
+            hint="save the weights as safetensors",
+        ) from None
     except Exception as error:  # whatever safetensors and pickle make of damaged bytes
         raise ModelError(
             f"cannot be read: {first_line(error)}", path=path, hint="is the file cut short?"

@@ -24,8 +24,10 @@ def is_intel() -> bool:
 
 
 def affinity() -> int:
-    """Cores that the scheduler may run this process on; 1 where the system does not say."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    """Cores that the scheduler may run this process on; all where the system knows no such set."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def usable() -> int:

@@ -25,6 +25,8 @@ from dnatk.model.checked import check, read_json, whole
 from dnatk.model.places import model_directory
 
 _PROBE = "ACGTTGCAAGCTTCGATCCGGATA"
+_LONG_PROBE = _PROBE * 100
+_BASES = set("ACGTU")
 _LAYER = re.compile(r"\b(?:layers?|h|blocks?)\.(\d+)\.")
 _LENGTH = whole(3, 1 << 100)  # transformers' "unlimited" is 1e30
 
@@ -34,10 +36,12 @@ class TextTokens:
 
     def __init__(self, tokenizer, name: str) -> None:
         self._tokenizer = tokenizer
+        _let_long_words_be(tokenizer)
         ids = tokenizer(_PROBE)["input_ids"]
         special = tokenizer.get_special_tokens_mask(ids, already_has_special_tokens=True)
         inner = [i for i, mark in enumerate(special) if not mark]
-        if not inner or tokenizer.unk_token_id in [ids[i] for i in inner]:
+        long = tokenizer(_LONG_PROBE, verbose=False)["input_ids"]
+        if not inner or tokenizer.unk_token_id in [ids[i] for i in inner] + long:
             raise ModelError(
                 "its tokenizer makes nothing of plain ACGT",
                 path=name,
@@ -49,9 +53,9 @@ class TextTokens:
         # A token for each base: the other strand has the same ones, turned round.
         self.aligned = len(inner) == len(_PROBE)
         self._special = np.array([i for i in tokenizer.all_special_ids if i is not None])
-        # Some vocabularies have a piece for N: it stands for no base either.
-        vocabulary = tokenizer.get_vocab().items()
-        unknown = [i for piece, i in vocabulary if not set(letters_of(piece)) <= set("ACGTU")]
+        # Some vocabularies have a piece for N, or one of marks alone: neither stands for a base.
+        vocabulary = [(letters_of(piece), i) for piece, i in tokenizer.get_vocab().items()]
+        unknown = [i for letters, i in vocabulary if not letters or not set(letters) <= _BASES]
         self._invalid = np.union1d(self._special, unknown).astype(np.int64)
 
     def encode(self, bases: np.ndarray) -> np.ndarray:
@@ -72,6 +76,13 @@ class TextTokens:
         return self.encode(reverse_complement(np.frombuffer(text.encode(), dtype=np.uint8)))
 
 
+def _let_long_words_be(tokenizer) -> None:
+    """WordPiece makes one unknown token of a word of more than 100 letters: of any sequence."""
+    pieces = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+    if hasattr(pieces, "max_input_chars_per_word"):
+        pieces.max_input_chars_per_word = 1 << 31
+
+
 def letters_of(piece: str) -> str:
     """Upper-case letters of a piece, without the marks that tokenizers add (##AC)."""
     return re.sub("[^A-Za-z]", "", piece).upper()
@@ -84,6 +95,8 @@ class ForeignTrunk(nn.Module):
         first_position: what the model calls the position of a sequence's first token, where it
             runs packed; None: it runs padded.
         max_tokens: the longest sequence, specials included; None: unknown.
+        has_cls: whether it puts a token before a sequence whose state tells of what follows; not
+            so in models that only look back.
     """
 
     def __init__(self, model: nn.Module, pad_id: int) -> None:
@@ -91,6 +104,7 @@ class ForeignTrunk(nn.Module):
         self.model, self.pad_id = model, pad_id
         self.first_position: int | None = None
         self.max_tokens: int | None = None
+        self.has_cls = True
 
     @property
     def hidden(self) -> int:
@@ -153,7 +167,7 @@ def load_foreign(
     """
     from transformers import AutoModel, AutoTokenizer
 
-    from dnatk.model.foreign_check import run_packed
+    from dnatk.model.foreign_check import looks_ahead, run_packed
     from dnatk.training.masked_lm import quiet_transformers
 
     if trust_remote_code and not revision:
@@ -189,9 +203,20 @@ def load_foreign(
     tokens = TextTokens(tokenizer, str(model))
     pad = tokenizer.pad_token_id
     trunk = ForeignTrunk(network, 0 if pad is None else pad)
-    run_packed(trunk, tokens, longest, str(model))
-    trunk.max_tokens = min(longest, positions - (trunk.first_position or 0))
+    before = _positions_before(network)
+    run_packed(trunk, tokens, min(longest, positions - before), str(model))
+    first = before if trunk.first_position is None else trunk.first_position
+    trunk.max_tokens = min(longest, positions - first)
+    trunk.has_cls = len(tokens.prefix) > 0 and looks_ahead(trunk, tokens)
     return trunk, tokens, trunk.max_tokens
+
+
+def _positions_before(network: nn.Module) -> int:
+    """Positions that no token takes: RoBERTa's kind counts from after the one of padding."""
+    modules = network.named_modules()
+    tables = [each for name, each in modules if name.endswith("position_embeddings")]
+    pads = [getattr(each, "padding_idx", None) for each in tables]
+    return max((pad + 1 for pad in pads if pad is not None), default=0)
 
 
 def _said(error: Exception) -> str:
@@ -231,14 +256,3 @@ def state_sha256(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def is_native(model: str | Path) -> bool:
-    """Whether dnatk's own encoder runs ``model``: BERT's layout with a vocabulary of k-mers."""
-    directory = model_directory(model)
-    try:
-        config = read_json(directory / "config.json")
-        last = (directory / "vocab.txt").read_text().split()[-1]
-    except (ModelError, OSError, ValueError, IndexError):
-        return False
-    return config.get("model_type") == "bert" and set(last) <= set("ACGT")

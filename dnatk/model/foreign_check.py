@@ -79,6 +79,17 @@ def run_packed(trunk, tokens: Tokens, longest: int, name: str) -> None:
         log.warning("%s: packed attention %s, running it padded", kind, seen)
 
 
+def looks_ahead(trunk, tokens: Tokens) -> bool:
+    """Whether the state of the first token depends on those behind it."""
+    rng = np.random.default_rng(0)
+    known = _known(tokens, rng)
+    ids_T, position_T, lengths = pack(tokens, [rng.choice(known, 9) for _ in range(2)])
+    with _at_rest(trunk.model):
+        hidden_TD = trunk(torch.from_numpy(ids_T), torch.from_numpy(position_T), lengths)
+    first_D, second_D = hidden_TD[0], hidden_TD[lengths[0]]
+    return bool((first_D - second_D).norm() > 1e-6 * first_D.norm())
+
+
 @contextmanager
 def _at_rest(model: nn.Module) -> Iterator[None]:
     """No dropout, no gradients; modes and random numbers are as before afterwards."""
@@ -96,14 +107,19 @@ def _at_rest(model: nn.Module) -> Iterator[None]:
 def _batch(tokens: Tokens, longest: int, model: nn.Module):
     """ids_T, position_T, lengths of sequences of random tokens of DNA."""
     rng = np.random.default_rng(0)
-    bases = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), 2000)
-    known = np.unique(tokens.encode(bases))
+    known = _known(tokens, rng)
     extra = len(tokens.prefix) + len(tokens.suffix)
     reach = getattr(model.config, "sliding_window", None) or 0
     lengths = (37, 37, extra + 1, max(_LONG, reach + 72), 9)
     inner = [max(1, min(length, longest) - extra) for length in lengths]
     ids_T, position_T, lengths = pack(tokens, [rng.choice(known, n) for n in inner])
     return torch.from_numpy(ids_T), torch.from_numpy(position_T), lengths
+
+
+def _known(tokens: Tokens, rng: np.random.Generator) -> np.ndarray:
+    """Tokens that DNA has."""
+    bases = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), 2000)
+    return np.unique(tokens.encode(bases))
 
 
 def _one_by_one(model: nn.Module, ids_T, position_T, lengths) -> torch.Tensor:

@@ -173,10 +173,12 @@ def _trained_positions(directory: Path, most: int) -> int:
     path = directory / FACTS_FILE
     runs: Any = read_json(path).get("training") if path.exists() else None
     run = runs[-1] if isinstance(runs, list) and runs else runs
-    try:
-        reached = (run["window"] - run["k"]) // run["kmer_stride"] + 3
-    except (KeyError, TypeError, ZeroDivisionError):
+    told = run if isinstance(run, dict) else {}
+    sizes = [told.get(key) for key in ("window", "k", "kmer_stride")]
+    if not all(map(whole(1).holds, sizes)):
         return most
+    window, k, kmer_stride = sizes
+    reached = (window - k) // kmer_stride + 3
     return min(reached, most) if reached >= 3 else most
 
 

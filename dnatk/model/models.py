@@ -12,7 +12,7 @@ from dnatk.errors import ModelError
 from dnatk.kmers import KmerTokens, Tokens
 from dnatk.model.checked import read_json
 from dnatk.model.loading import load_encoder, read_model
-from dnatk.model.places import model_directory
+from dnatk.model.places import FACTS_FILE, last_kmer, model_directory
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ class Model:
         max_window: the longest window in bases that fits in any case.
         trained_window: the longest of which every position is trained.
         tokens: its tokenizer.
+        has_cls: whether the first token's state tells of the sequence.
         load: gives its encoder; keywords ``device`` and ``precision``.
     """
 
@@ -42,6 +43,7 @@ class Model:
     trained_window: int
     tokens: Tokens
     load: Callable
+    has_cls: bool = True
 
 
 def find_model(model: str | Path) -> Model:
@@ -50,7 +52,7 @@ def find_model(model: str | Path) -> Model:
     Raises:
         ModelError: as :func:`read_model` and :func:`dnatk.model.foreign.load_foreign`.
     """
-    if _is_foreign(model):
+    if not is_native(model):
         return _foreign(model)
     info = read_model(model)
     return Model(
@@ -76,16 +78,21 @@ def warn_of_untrained(window: int, model: str, trained_window: int) -> None:
         )
 
 
-def _is_foreign(model: str | Path) -> bool:
-    """Whether a directory holds another architecture, or a BERT whose tokens are no k-mers."""
+def is_native(model: str | Path) -> bool:
+    """Whether dnatk's own encoder runs ``model``: BERT's layout with a vocabulary of k-mers.
+
+    So is what is damaged: :func:`read_model` says what is wrong.
+    """
     directory = model_directory(model)
     try:
         kind = read_json(directory / "config.json").get("model_type")
     except ModelError:
-        return False  # read_model says what is wrong
-    if kind == "bert":
-        return (directory / "tokenizer.json").exists() and not (directory / "vocab.txt").exists()
-    return isinstance(kind, str)
+        return True
+    if kind != "bert":
+        return not isinstance(kind, str)
+    if (directory / FACTS_FILE).exists() or last_kmer(directory):
+        return True
+    return not any((directory / name).exists() for name in ("vocab.txt", "tokenizer.json"))
 
 
 def _foreign(model: str | Path) -> Model:
@@ -111,4 +118,5 @@ def _foreign(model: str | Path) -> Model:
         trained_window=longest,
         tokens=tokens,
         load=load,
+        has_cls=trunk.has_cls,
     )

@@ -62,3 +62,12 @@ def existing_model(model: str | Path) -> Path:
             f"no model {shown(str(model))}", hint=did_you_mean(str(model), known) or listed
         )
     return directory
+
+
+def last_kmer(directory: Path) -> int:
+    """Length of the last token of vocab.txt where that is a k-mer, else 0."""
+    try:
+        last = (directory / "vocab.txt").read_text("utf-8").split()[-1]
+    except (OSError, ValueError, IndexError):
+        return 0
+    return len(last) if set(last) <= set("ACGT") else 0

@@ -25,7 +25,7 @@ def pool_tiles(
         pool: "mean" gives the *sum* over kept tokens (tiles of a row add up, then are divided by
             their count), "max" the maximum (-inf where none is kept), "cls" the [CLS] state.
     """
-    if hidden_TD.device.type != "cpu":
+    if hidden_TD.device.type == "cuda":  # others have no segment_reduce
         return _pool_segments(hidden_TD, lengths, kept_T, pool)
     out = []
     parts = (equal_parts(x, lengths) for x in (hidden_TD, kept_T))

@@ -16,8 +16,9 @@ from torch import nn
 from dnatk.errors import InputError, ModelError
 from dnatk.kmers import KmerTokens, Tokens, Vocabulary
 from dnatk.labelled.dataset import LabelledSet
-from dnatk.model.foreign import is_native, load_foreign, state_sha256
+from dnatk.model.foreign import load_foreign, state_sha256
 from dnatk.model.loading import ModelInfo, read_model, read_weights
+from dnatk.model.models import is_native
 from dnatk.model.places import model_directory, shipped_models
 from dnatk.model.tokenizer_files import write_tokenizer
 from dnatk.output.files import make_readable
@@ -63,7 +64,8 @@ class Trunk:
         # Of a name that is too long pathlib raises.
         if name not in shipped_models() and os.path.isdir(directory):
             name = str(directory.resolve())
-        if is_native(name) or (not os.path.isdir(name) and "/" not in name):
+        # A name with a slash that is no directory is of a hub.
+        if is_native(directory) if os.path.isdir(directory) else "/" not in name:
             info = _with_stride(read_model(name), config.kmer_stride)
             if not config.from_scratch:
                 read_weights(info)  # transformers would leave what is missing random
@@ -86,6 +88,11 @@ class Trunk:
         module, tokens, longest = load_foreign(
             name, trust_remote_code=config.trust_remote_code, revision=config.revision
         )
+        if not module.has_cls and config.pool in ("cls", "all"):
+            raise InputError(
+                f"--pool {config.pool}: this model has no first token that tells of a sequence",
+                hint="--pool mean or max",
+            )
         reference = TrunkReference(
             name,
             state_sha256(module.model),
