@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from dnatk.labelled.rows import ReadOptions
     from dnatk.labelled.splits import split_set
     from dnatk.model.loading import load_encoder
-    from dnatk.output.hdf5 import read_embeddings
-    from dnatk.output.predictions_hdf5 import read_predictions
+    from dnatk.output.frames import read_embeddings, read_predictions
     from dnatk.output.status import Status
     from dnatk.tasks.registry import find_task
     from dnatk.tasks.scorer import Scorer, load_scorer
@@ -77,8 +76,7 @@ _WHERE = {
     "labelled.rows": ("ReadOptions",),
     "labelled.splits": ("split_set",),
     "model.loading": ("load_encoder",),
-    "output.hdf5": ("read_embeddings",),
-    "output.predictions_hdf5": ("read_predictions",),
+    "output.frames": ("read_embeddings", "read_predictions"),
     "output.status": ("Status",),
     "tasks.registry": ("find_task",),
     "tasks.scorer": ("Scorer", "load_scorer"),

@@ -15,7 +15,8 @@ def user_directory(kind: str, environ: Mapping[str, str] = os.environ) -> Path:
     Args:
         kind: "config", "data" (what commands made and will need) or "cache" (can be made again).
     """
-    if named := environ.get(f"XDG_{kind.upper()}_HOME"):
+    named = environ.get(f"XDG_{kind.upper()}_HOME", "")
+    if os.path.isabs(named):  # others are to be ignored, it says
         return Path(named)
     home = Path(os.path.expanduser("~"))
     if not home.is_absolute():  # neither $HOME nor an entry for this user

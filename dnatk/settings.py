@@ -165,7 +165,7 @@ def write_setting(table: str, key: str, value: Any | None, path: Path | None = N
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", path=path) from error
     # A link to where all of one's settings are kept stays one.
-    with written_whole(path.resolve()) as partial:
+    with written_whole(path) as partial:
         partial.write_text(text, "utf-8")
         if path.exists():
             shutil.copymode(path, partial)

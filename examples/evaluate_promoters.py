@@ -45,7 +45,7 @@ from dnatk.labelled.places import Spans, read_bases
 from dnatk.labelled.twins import canonical
 from dnatk.model.encoder import resolve_layer
 from dnatk.model.loading import read_model
-from dnatk.output.hdf5 import read_embeddings
+from dnatk import read_embeddings
 
 METRICS = ("auroc", "auprc", "accuracy")
 HELD_OUT = ["chrXIV", "chrXVI"]

@@ -8,7 +8,21 @@
 # DATA holds the public files of docs/data.md. Without TASK all are trained; those that OUT holds
 # already are left alone. The steps are what two laptop cores do in two hours; STEPS gives all tasks as many.
 set -euo pipefail
-data=${1:?directory of the data} out=${2:?directory for the tasks}
+
+case ${1-} in
+-h | --help)
+    sed -n '2,/^[^#]/ s/^# \{0,1\}//p' "$0" # the comment above
+    exit
+    ;;
+esac
+if (($# < 2)); then
+    sed -n '5p' "$0" | cut -c 5- >&2
+    exit 2
+fi
+for program in python dnatk; do
+    command -v "$program" >/dev/null || { echo "$0: needs $program, which is not in the PATH" >&2; exit 1; }
+done
+data=$1 out=$2
 shift 2
 wanted=${*:-promoter core-promoter yeast-promoter splice-site tf-0 tf-1 tf-2}
 gue=$data/gue
@@ -21,6 +35,12 @@ train() {
         --epochs 20 --max-steps "$steps" --seed 1
 }
 
+there() {
+    for file in "$@"; do
+        [ -f "$file" ] || { echo "$0: $file: is missing (docs/data.md says where it comes from)" >&2; exit 1; }
+    done
+}
+
 # Tables of one header, one after another.
 together() {
     zcat "$1" | sed -n 1p  # head would break the pipe
@@ -30,8 +50,10 @@ together() {
 for task in $wanted; do
     case $task in
     promoter)
-        together "$gue"/prom/prom_300_{all,notata,tata}/dev.csv.gz "$gue"/prom/prom_300_tata/train.csv.gz \
-            "$gue"/LPD/prom_300/dev.csv.gz >"$out/promoter.csv"
+        tables=("$gue"/prom/prom_300_{all,notata,tata}/dev.csv.gz "$gue"/prom/prom_300_tata/train.csv.gz
+            "$gue"/LPD/prom_300/dev.csv.gz)
+        there "${tables[@]}"
+        together "${tables[@]}" >"$out/promoter.csv"
         train promoter 480 "$out/promoter.csv" --pool positions --dev-share 0.03 --test-share 0.1 \
             --class-names other,promoter --fit tile --combine max --stranded \
             --description "Human promoters, -249..+50 round the TSS, against random and shuffled-in-part sequences"

@@ -9,7 +9,19 @@
 # checksums); OUT receives OUT/short, OUT/full, OUT/more, OUT/longer and OUT/whole. A run that was cut off
 # goes on when the same command is given again.
 set -euo pipefail
-data=${1:?directory of the data} out=${2:?directory for the runs}
+
+case ${1-} in
+-h | --help)
+    sed -n '2,/^[^#]/ s/^# \{0,1\}//p' "$0" # the comment above
+    exit
+    ;;
+esac
+if (($# != 2)); then
+    sed -n '6p' "$0" | cut -c 5- >&2
+    exit 2
+fi
+command -v dnatk >/dev/null || { echo "$0: needs dnatk, which is not in the PATH" >&2; exit 1; }
+data=$1 out=$2
 
 inputs=(
     "$data"/yeast/sacCer3.fa.gz

@@ -61,6 +61,9 @@ def home(tmp_path):
         ("dnatk evaluate yea", ["dir,yea", "plain,yeast-promoter"]),
         ("dnatk embed x --model ", ["dir,", "plain,dnatk-small", "plain,promo-my-models"]),
         ("dnatk inspect dn", ["dir,dn", "plain,dnatk-small"]),
+        ("dnatk models show dn", ["dir,dn", "plain,dnatk-small"]),
+        ("dnatk models verify dn", ["dir,dn", "plain,dnatk-small"]),
+        ("dnatk models verify x pro", ["dir,pro", "plain,promo-my-models"]),
         ("dnatk completion ", ["plain,bash", "plain,zsh", "plain,fish"]),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from conftest import SAVE_PLOT, Result, files, label_options, no_plot, write_fasta
 from pages import DOCS, blocks, check_block
 
-from dnatk.cli.configured import Configured, defaults, record
+from dnatk.cli.configured import Configured, command_line, defaults, record
 from dnatk.cli.keys import check_keys, configured_commands, is_lasting, key_of
 from dnatk.cli.tables import aligned
 from dnatk.output.recorded import recorded
@@ -217,11 +218,29 @@ def test_the_stronger_of_two_puts_the_other_aside(monkeypatch, file, variable, t
     assert (found["mask_prob"], found["mask_ratio"]) == left
 
 
+@pytest.mark.parametrize(
+    ("file", "variable", "typed", "left"),
+    [
+        ("weights = '3,1'", "", ["--temperature", "1"], ("", 1.0)),
+        ("weights = '3,1'", "1", [], ("", 1.0)),
+        ("weights = '3,1'\ntemperature = 1", "", [], ("3,1", 1.0)),
+        ("temperature = 0.5", "", ["--weights", ""], ("", 1.0)),
+        ("", "1", ["--weights", "3,1"], ("3,1", 1.0)),
+    ],
+)
+def test_a_default_that_is_said_puts_the_other_aside_too(monkeypatch, file, variable, typed, left):
+    user_file(f"[pretrain]\n{file}\n")
+    monkeypatch.setenv("DNATK_TEMPERATURE", variable)
+    found = options("pretrain", *typed)
+    assert (found["weights"], found["temperature"]) == left
+
+
 def test_two_that_exclude_each_other_in_one_place_are_refused(run, genome):
-    user_file("mask_prob = 0.1\nmask_ratio = 0.2\n")
+    path = user_file("mask_prob = 0.1\nmask_ratio = 0.2\n")
     result = run("pretrain", genome, "-o", "out")
     assert result.code == 2
-    assert "--mask-prob and --mask-ratio exclude each other." in result.err
+    named = f"(--mask-prob is set by {path}:1, --mask-ratio is set by {path}:2)"
+    assert f"--mask-prob and --mask-ratio exclude each other {named}." in result.err
     result = run("pretrain", genome, "-o", "o", "--mask-prob", "0.1", "--mask-ratio", "0.2")
     assert result.code == 2
 
@@ -245,6 +264,25 @@ def test_a_model_to_start_from_has_its_own_k_whatever_is_set(run, tiny_model, ge
     result = run("pretrain", genome, "-o", "out", "--init", tiny_model, "-k", "3")
     assert (result.code, len(seen)) == (2, 1)
     assert "-k does not go with --init" in result.err
+
+
+def test_a_usage_error_names_the_place_of_what_nobody_typed(run, genome, monkeypatch):
+    """Of the options that it speaks of, and of no other."""
+    path = user_file("[pretrain]\nmasking = 'token'\nseed = 3\n")
+    typed = ["pretrain", genome, "-o", "out"]
+    result = run(*typed, "--span", "uniform")
+    said = "Error: --span goes with --masking random-mask: token has one width"
+    assert (result.code, result.err.splitlines()[-1]) == (
+        2, f"{said} (--masking is set by {path}:2)."
+    )  # fmt: skip
+    monkeypatch.setenv("DNATK_INIT", "pm")
+    result = run(*typed, "--preset", "tiny")
+    said = "Error: --preset does not go with --init: the model has its own"
+    assert (result.code, result.err.splitlines()[-1]) == (
+        2, f"{said} (--init is set by DNATK_INIT)."
+    )  # fmt: skip
+    result = run(*typed, "--preset", "tiny", "--init", "pm")
+    assert result.err.splitlines()[-1] == f"{said}."
 
 
 def test_embeddings_are_for_runs_with_an_hdf5_file(run, genome, task_of):
@@ -308,6 +346,34 @@ def test_the_command_in_a_file_says_presets_too(run, genome, tiny_model, monkeyp
     assert command == (
         f"dnatk embed -o a.h5 {genome} --region chr1:1-99 --model {tiny_model} --rc average"
     )
+
+
+@pytest.mark.parametrize(
+    ("typed", "config", "recorded"),
+    [
+        # What a "--" ends stays at the end.
+        ("embed --config x.toml -- -w.fa", "", "embed --pool max -- -w.fa"),
+        ("-q embed --bed t.bed -- -w.fa", "", "-q embed --bed t.bed --pool max -- -w.fa"),
+        ("embed --dtype float32 -- --config", "", "embed --dtype float32 --pool max -- --config"),
+        ("-- embed w.fa", "", "-- embed w.fa --pool max"),
+        # An argument that looks like an option stands behind one.
+        ("embed --config x.toml", "fasta = '-w.fa'", "embed --pool max -- -w.fa"),
+        ("embed --config x.toml", "fasta = '-'", "embed - --pool max"),
+        ("embed --config=x.toml --", "fasta = 'g.fa'", "embed --pool max -- g.fa"),
+    ],
+)
+def test_presets_are_recorded_before_what_ends_the_options(typed, config, recorded, monkeypatch):
+    monkeypatch.setenv("DNATK_POOL", "max")
+    Path("x.toml").write_text(f"[embed]\nrc = 'none'\n{config}\n")
+    words = typed.split()
+    monkeypatch.setattr("sys.argv", ["dnatk", *words])
+    own = words[words.index("embed") + 1 :]
+    with configured_commands()["embed"].make_context("embed", own) as context:
+        assert command_line() == f"dnatk {recorded}"
+        params = context.params
+    again = shlex.split(recorded)
+    again = again[again.index("embed") + 1 :]
+    assert configured_commands()["embed"].make_context("embed", again).params == params
 
 
 def test_parts_keep_the_options_of_the_whole(run, genome, tiny_model, monkeypatch):

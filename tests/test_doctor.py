@@ -132,9 +132,13 @@ def test_a_narrow_terminal(run, some, monkeypatch):
     assert max(map(len, run("doctor").out.splitlines())) <= 50
 
 
-@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
-def test_colours(some, monkeypatch, no_color, coloured):
+@pytest.mark.parametrize(
+    ("no_color", "term", "coloured"),
+    [("", "xterm", True), ("", "", True), ("1", "xterm", False), ("", "dumb", False)],
+)
+def test_colours(some, monkeypatch, no_color, term, coloured):
     monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setenv("TERM", term)
     out = CliRunner().invoke(command, color=True).output
     assert ("\x1b[31mfailure" in out) is coloured
     assert ("\x1b" in out) is coloured
@@ -315,6 +319,23 @@ def test_a_device_that_fails(monkeypatch, error):
     finding = one(selftest.selftest, Asked("cpu", "fp32", 1))
     assert finding.level == FAILURE
     assert "\n" not in finding.text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_difference_that_is_no_number_is_null_in_json(run, monkeypatch, value):
+    """NaN and Infinity are no JSON."""
+
+    def refuse(name):
+        pytest.fail(f"{name} is no JSON")
+
+    embed = selftest.Embedder.embed
+    monkeypatch.setattr(selftest.Embedder, "embed", lambda *args: embed(*args) * value)
+    result = run("doctor", "--json", "--device", "cpu", "-t", "1")
+    assert result.code == 1
+    findings = json.loads(result.out, parse_constant=refuse)["findings"]
+    (off,) = [each for each in findings if each["check"] == "selftest.embedding"]
+    assert (off["level"], off["facts"]["difference"]) == (FAILURE, None)
+    assert f"off the stored numbers by {value}" in off["text"]
 
 
 def test_no_self_test(run):

@@ -337,6 +337,16 @@ def one_line(result, code: int, *parts: str) -> None:
         assert part in result.err
 
 
+def test_a_report_replaces_no_labels(run, tmp_path, task_of):
+    (tmp_path / "s.fa").write_text(">a\nACGTACGTAC\n>b\nTTGACCAGTA\n")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("name,label\na,0\nb,1\n")
+    words = ("evaluate", task_of(), tmp_path / "s.fa", "--labels-from", labels)
+    result = run(*words, "--report", labels, "--force")
+    assert result.err == f"dnatk: error: {labels}: is what is read (name another output)\n"
+    assert labels.read_text().startswith("name,label\n")
+
+
 def test_an_unknown_class_names_the_line_and_the_known_ones(trained, run, tmp_path):
     data = tmp_path / "d.csv"
     data.write_text(f"sequence,label\n{'ACGT' * 15},1\n{'AACC' * 15},2\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from dnatk.errors import OutputError
-from dnatk.output.files import check_directory, directory_written_whole
+from dnatk.genome.files import is_bgzip
+from dnatk.output.files import (
+    check_directory,
+    check_output,
+    directory_written_whole,
+    packed_by_name,
+    written_whole,
+)
 
 
 @pytest.fixture
@@ -83,3 +91,53 @@ def test_an_old_one_that_cannot_be_removed_is_told(old, monkeypatch, caplog):
     (left,) = (path for path in old.parent.iterdir() if path != old)
     assert (left / "mark").read_text() == "old"
     assert f"{left}: what was replaced; not all of it could be removed" in caplog.text
+
+
+def test_what_is_read_is_not_replaced_with_its_directory(old):
+    (old / "below").mkdir()
+    data = old / "below" / "train.csv"
+    data.write_text("ACGT,1\n")
+    with pytest.raises(OutputError) as error:
+        check_directory(old, marker="mark", force=True, inputs=(None, data))
+    assert str(error.value) == f"{old}: holds what is read ({data}), so it is not replaced"
+    assert check_directory(old, marker="mark", force=True, inputs=(old.parent,)) == old
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_pipes_and_devices_are_no_files_to_replace(force, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(OutputError, match="is a pipe or a device"):
+            check_output(place, force=force)
+
+
+def test_what_a_link_leads_to_is_written(tmp_path):
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "target", tmp_path / "link"
+    link.symlink_to(target)
+    for text in ("new", "newer"):
+        path = check_output(link, force=True)
+        assert path == target
+        for each in (path, link):
+            with written_whole(each) as partial:
+                partial.write_text(text)
+            assert (link.is_symlink(), target.read_text()) == (True, text)
+    assert os.listdir(target.parent) == ["target"]
+
+
+@pytest.mark.parametrize("name", ["t.bed.gz", "t.tsv.bgz", "t.bed"])
+def test_a_name_says_whether_a_table_is_packed(name, tmp_path):
+    """As bgzip does, so that tabix and samtools read it."""
+    text = b"chr1\t0\t5\n" * 20_000
+    with packed_by_name(tmp_path / "made", Path(name)) as out:
+        out.write(text[:77])
+        out.write(text[77:])
+    packed = (tmp_path / "made").read_bytes()
+    if name == "t.bed":
+        assert packed == text
+        return
+    assert gzip.decompress(packed) == text
+    assert packed.endswith(
+        bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+    )
+    assert is_bgzip(tmp_path / "made")

@@ -572,6 +572,11 @@ def test_force_replaces_a_task_and_nothing_else(finetune, tables, tmp_path, run,
     (first / "stale.txt").write_text("x")
     assert run(*args, "-o", first, "--force", "--pool", "max", *EXACT).code == 0
     assert not (first / "stale.txt").exists()
+    own = first / "train.csv"
+    own.write_bytes((tables / "binary.train.csv").read_bytes())
+    result = run("finetune", own, "-o", first, "--force", *EXACT)
+    assert error_of(result) == f"{first}: holds what is read ({own}), so it is not replaced"
+    own.unlink()
     for name, make in (("dir", Path.mkdir), ("file", Path.touch)):
         other = tmp_path / name
         make(other)

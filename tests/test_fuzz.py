@@ -27,7 +27,7 @@ from dnatk.genome.fasta import Genome, read_fasta
 from dnatk.genome.sniff import open_regions_or_sequences
 from dnatk.inference.embed import EmbedOptions
 from dnatk.inference.predict import PredictOptions
-from dnatk.output.hdf5 import read_embeddings
+from dnatk.output.frames import read_embeddings
 
 SEED = 1
 SECONDS = 5.0  # what one case may take; they take a millisecond

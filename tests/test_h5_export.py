@@ -15,8 +15,8 @@ import pytest
 from test_h5_merge import KINDS, make_rows, write
 
 from dnatk.output.export import export
-from dnatk.output.hdf5 import EmbeddingWriter, read_embeddings
-from dnatk.output.predictions_hdf5 import read_predictions
+from dnatk.output.frames import read_embeddings, read_predictions
+from dnatk.output.hdf5 import EmbeddingWriter
 from dnatk.output.verify import verify
 
 REGION = ["contig", "start", "end", "strand", "name", "status"]

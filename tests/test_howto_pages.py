@@ -49,5 +49,7 @@ def test_memory_messages_are_those_of_the_engine():
     assert len(shown) == 2
     for text in shown:
         said = re.sub(r"^dnatk: (error: )?", "", text.strip())
-        parts = re.split(r"cuda|\d+| \((?=a smaller)|\)$", said)
+        # A device as a tensor has it: with its number.
+        parts = re.split(r"cuda:0|\d+| \((?=a smaller)|\)$", said)
         assert all(part in source for part in parts if part), text
+    assert shown[0] in (DOCS / "troubleshooting.md").read_text()

@@ -344,6 +344,9 @@ def test_export_replaces_models_only(run, own, tmp_path):
     other.mkdir()
     assert "has no config.json, so it is not replaced" in run(
         "models", "export", "mine", other, "--force").err  # fmt: skip
+    inside = export_model("mine", target / "run")
+    with pytest.raises(OutputError, match="holds what is read"):
+        export_model(inside, target, force=True)
     with pytest.raises(OutputError, match="is the model itself"):
         export_model(own, own, force=True)
     assert own.is_dir()

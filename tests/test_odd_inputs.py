@@ -231,6 +231,16 @@ def test_names_of_any_kind_come_out_as_they_went_in(tmp_path, embed, predict, be
     assert triples(regions) == [("c:1-9", 0, 23), ("c:1-9", 0, 10)]
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_name_of_a_genome_need_not_be_text(packed, run, genome, model, tmp_path, monkeypatch):
+    """Its index is kept under it, where it may not lie beside it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / os.fsdecode(b"g\xff.fa" + b".gz" * packed)
+    path.write_bytes(gzip.compress(genome.read_bytes()) if packed else genome.read_bytes())
+    result = run("embed", path, "--region", "chr1:1-60", "--model", model, "-o", tmp_path / "o.h5")
+    assert result.code == 0, result.err
+
+
 def test_names_of_files_need_not_be_text(run, genome, model, task, tmp_path, monkeypatch):
     """They are shown as far as they are."""
     source = tmp_path / os.fsdecode(b"r\xff.bed")

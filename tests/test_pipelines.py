@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -22,6 +23,7 @@ PIPELINES = ROOT / "examples" / "pipelines"
 IMAGES = ROOT / "examples" / "containers"
 BIN = Path(sys.executable).parent
 SCRIPTS = sorted((PIPELINES / "shell").glob("*.sh"))
+TRAINING = sorted((ROOT / "examples").glob("*.sh"))
 
 
 def need(program: str) -> str:
@@ -179,13 +181,73 @@ def test_nextflow_runs_the_stubs(tmp_path, small):
 # Shell pipelines
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", [*SCRIPTS, *TRAINING], ids=lambda path: path.stem)
 def test_a_script_is_sound_and_says_how_it_is_used(script):
     sh("bash", "-n", script)
-    done = sh(script, *["x"] * 9, code=2)
-    assert (done.stdout, done.stderr.split()[0]) == ("", script.name)
+    wrong = ["x"] if script in TRAINING else ["x"] * 9
+    done = sh(script, *wrong, code=2)
+    used = f"examples/{script.name}" if script in TRAINING else script.name
+    assert (done.stdout, done.stderr.split()[0]) == ("", used)
+    for option in ("-h", "--help"):
+        asked = sh(script, option)
+        assert (asked.stderr, asked.stdout.count(done.stderr)) == ("", 1)
+        comment = re.match(r"#!.*\n((?:#.*\n)+)", script.read_text())[1]
+        assert asked.stdout == re.sub(r"^# ?", "", comment, flags=re.MULTILINE)
     if shutil.which("shellcheck"):
         sh("shellcheck", script)
+
+
+@pytest.mark.parametrize(
+    ("script", "needs", "arguments"),
+    [
+        ("pipelines/shell/scan.sh", "bedtools dnatk", ["g.fa"]),
+        ("pipelines/shell/promoters.sh", "bedtools dnatk", ["g.fa", "genes.bed"]),
+        ("pipelines/shell/compare.sh", "dnatk", ["g.fa", "r.bed", "a", "b"]),
+        ("train_bundled_tasks.sh", "dnatk python", ["data", "out"]),
+        ("train_shipped_model.sh", "dnatk", ["data", "out"]),
+    ],
+)
+def test_a_program_that_is_missing_is_named_at_once(tmp_path, script, needs, arguments):
+    for name in needs.split():
+        place = tmp_path / f"without-{name}"
+        place.mkdir()
+        for other in {*needs.split(), "bash", "sed", "cut", "dirname"} - {name}:
+            (place / other).symlink_to(shutil.which(other) or "/bin/true")
+        done = subprocess.run(
+            [ROOT / "examples" / script, *arguments], cwd=place, env={"PATH": str(place)},
+            capture_output=True, text=True,
+        )  # fmt: skip
+        said = f"{ROOT / 'examples' / script}: needs {name}, which is not in the PATH\n"
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+        assert not (place / "out").exists()
+
+
+def test_data_of_a_bundled_task_that_are_missing_are_named(tmp_path):
+    gue = tmp_path / "gue"
+    sets = ("prom/prom_300_all", "prom/prom_300_notata", "prom/prom_300_tata")
+    for name in (*(f"{each}/dev" for each in sets), "prom/prom_300_tata/train"):
+        path = gue / f"{name}.csv.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(b"sequence,label\nACGT,1\n"))
+    script, out = ROOT / "examples/train_bundled_tasks.sh", tmp_path / "out"
+    done = sh(script, tmp_path, out, "promoter", code=1)
+    missing = gue / "LPD/prom_300/dev.csv.gz"
+    said = f"{script}: {missing}: is missing (docs/data.md says where it comes from)\n"
+    assert (done.stdout, done.stderr) == ("", said)
+    assert not (out / "promoter.csv").exists()
+    page = (ROOT / "docs/data.md").read_text()
+    assert "`gue/LPD/prom_300/" in page
+
+
+def test_every_example_has_a_help_or_is_said_to_be_a_module():
+    """By examples/README.md; nothing is run but what parses options."""
+    text = (ROOT / "examples/README.md").read_text()
+    modules = set()
+    for folder, names in re.findall(r"`(\w+)/\{([\w,]+)\}\.py`", text):
+        modules |= {ROOT / "examples" / folder / f"{name}.py" for name in names.split(",")}
+    for script in (ROOT / "examples").rglob("*.py"):
+        parses = re.search(r"argparse|import click", script.read_text()) is not None
+        assert parses == (script not in modules), script
 
 
 def scores(small: Path, task: Path, bed: str, *options: str) -> list[list[str]]:

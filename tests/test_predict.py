@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -20,7 +21,8 @@ from conftest import CLASSES, make_task, random_bases, without_pace, write_fasta
 from safetensors.numpy import load_file, save_file
 
 import dnatk
-from dnatk.errors import InputError
+from dnatk.errors import InputError, OutputError
+from dnatk.genome.files import is_bgzip
 from dnatk.inference.predict import PredictOptions, predict
 from dnatk.inference.sequences import score_sequences
 from dnatk.kmers import KmerTokens
@@ -122,6 +124,43 @@ def test_a_longer_region_is_tiled(strand, predict_on, probability, genome_sequen
     assert [(int(r["start"]), int(r["end"])) for r in rows] == [(s, s + L) for s in starts]
     assert {(r["name"], r["bed_score"], r["strand"]) for r in rows} == {("long", "7", strand)}
     np.testing.assert_allclose([row["score"] for row in rows], wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+def test_max_takes_the_probabilities_of_one_window(kind, predict_on):
+    """Those of the window that is surest: their sum is 1."""
+    bed = "chr1\t1000\t1130\tlong\t7\t+\n"
+    names = [f"p_{name}" for name in CLASSES[kind]]
+    options = ("--probabilities", "--combine")
+    each = [[row[n] for n in names] for row in predict_on(bed, *options, "tiles", kind=kind)]
+    (row,) = predict_on(bed, *options, "max", kind=kind)
+    highest = max(each, key=(lambda p: p[1]) if kind == "binary" else max)
+    assert [row[name] for name in names] == pytest.approx(highest, abs=2e-4)
+    assert row["score"] == pytest.approx(highest[1] if kind == "binary" else max(highest), abs=2e-4)
+
+
+@pytest.mark.parametrize("name", ["s.bed.gz", "s.bed.bgz"])
+def test_a_table_is_packed_as_its_name_says(name, predict_on, run, tmp_path, genome, task_of):
+    bed = "".join(f"chr1\t{i}\t{i + 60}\tr{i}\t0\t+\n" for i in range(0, 600, 60))
+    wanted = predict_on(bed)
+    out, page = tmp_path / name, tmp_path / "page.html"
+    words = ("predict", tmp_path / "in.bed", "--task", task_of(), "--genome", genome, *EXACT)
+    assert run(*words, "-o", out, "--report", page).code == 0
+    assert is_bgzip(out)
+    assert table(gzip.decompress(out.read_bytes()).decode()) == wanted
+    assert "r540" in page.read_text()
+    result = run(*words, "-o", out, "--resume")
+    assert result.code == 0, result.err
+
+
+def test_the_genome_that_a_setting_names_is_not_replaced(genome, monkeypatch, tmp_path, task_of):
+    own = tmp_path / "own.fa"
+    own.write_bytes(genome.read_bytes())
+    monkeypatch.setenv("DNATK_GENOME", str(own))
+    (tmp_path / "r.bed").write_text("chr1\t0\t60\tr\t0\t+\n")
+    with pytest.raises(OutputError, match="is what is read"):
+        dnatk.predict(tmp_path / "r.bed", own, task=task_of(), force=True)
+    assert own.read_bytes() == genome.read_bytes()
 
 
 def test_center_reads_the_middle(predict_on, probability, genome_sequences):
@@ -688,7 +727,7 @@ def test_a_malformed_line_stops_before_anything_is_written(predict_on, tmp_path)
     ("options", "code", "message"),
     [
         (("--fit", "tss:-250,+50"), 1, "the fit 'tss:-250,+50' is 300 bases, the task reads 60"),
-        (("--fit", "middle"), 1, "cannot read the fit 'middle' (write tile, center or tss:-250"),
+        (("--fit", "middle"), 2, "cannot read the fit 'middle' (write tile, center or tss:-250"),
         (("--embeddings",), 2, "--embeddings go into the file of --h5."),
         (("--h5", "-"), 2, "HDF5 cannot go to stdout; name a file with --h5."),
         (("--combine", "median"), 2, "'median' is not one of 'mean', 'max', 'tiles'"),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 from dnatk.errors import InputError
 from dnatk.genome.regions import Region
 from dnatk.labelled.dataset import LabelSpace
-from dnatk.output.hdf5 import read_embeddings
-from dnatk.output.predictions_hdf5 import PredictionWriter, read_predictions
+from dnatk.output.frames import read_embeddings, read_predictions
+from dnatk.output.predictions_hdf5 import PredictionWriter
 from dnatk.output.status import Status
 from dnatk.output.table import Labeller, Prediction
 
@@ -57,6 +59,28 @@ def test_what_is_written_is_read_back(tmp_path, rows):
     np.testing.assert_array_equal(vectors, np.float16([[1, -2], [np.nan] * 2, [0.5, 65504]]))
     assert frame.attrs["kind"] == "multiclass"
     assert frame.attrs["k"] == 6
+
+
+def test_frames_can_be_written_as_parquet(tmp_path, rows):
+    pytest.importorskip("pyarrow")
+    frame, _ = read_predictions(write(tmp_path / "p.h5", rows))
+    json.dumps(frame.attrs)
+    frame.to_parquet(tmp_path / "p.parquet")
+    assert pd.read_parquet(tmp_path / "p.parquet").equals(frame)
+
+
+def test_what_is_no_such_file_is_told(tmp_path, rows):
+    path = write(tmp_path / "p.h5", rows)
+    with pytest.raises(InputError, match="is not an embedding file of dnatk"):
+        read_embeddings(path)
+    with h5py.File(path, "a") as file:
+        del file["prediction/score"]
+    with pytest.raises(InputError, match="has no dataset /prediction/score"):
+        read_predictions(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["format_version"] = 99
+    with pytest.raises(InputError, match="has version 99 of dnatk-prediction, this dnatk reads"):
+        read_predictions(path)
 
 
 def test_vectors_are_there_only_where_asked_for(tmp_path, rows):

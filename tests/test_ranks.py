@@ -6,6 +6,7 @@ The processes are real ones that torchrun starts; they meet by gloo.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -384,6 +385,7 @@ def test_shards_of_an_embedding_are_the_whole(what, pool, count, embed_args, run
         with h5py.File(shard) as file:
             assert file.attrs["complete"]
             assert file.attrs["shard"] == f"{i}/{count}"
+            assert len(file.attrs["shard_input"]) == 16
         assert f"{len(places)} rows" in result.err
     assert (min(rows) > 0) == (count == 3), rows
     wanted, places = vectors(whole)
@@ -391,11 +393,29 @@ def test_shards_of_an_embedding_are_the_whole(what, pool, count, embed_args, run
     np.testing.assert_array_equal(np.concatenate([each for each, _ in found]), wanted)
     np.testing.assert_array_equal(np.concatenate([each for _, each in found]), places)
     merged = run("h5", "merge", *shards, "-o", tmp_path / "merged.h5")
-    if "No such command" in merged.err:
-        pytest.skip("dnatk h5 merge is not there yet")
     assert merged.code == 0, merged.err
-    # What they were merged by is told, and they are no shards any more.
+    # They are of the same input, and no shards any more.
     assert_same(tmp_path / "merged.h5", whole)
+
+
+@pytest.mark.parametrize("command", ["embed", "predict"])
+def test_shards_of_other_input_are_not_merged(command, here, tiny_model, task_of, run, tmp_path):
+    """As where one machine has yesterday's BED."""
+    lines = (here / "r.bed").read_text().splitlines(keepends=True)
+    for i, bed in ((1, lines), (2, lines[:-1])):
+        (tmp_path / f"{i}.bed").write_text("".join(bed))
+        words = (
+            ("embed", here / "g.fa", "--bed", tmp_path / f"{i}.bed", "--model", tiny_model, "-o")
+            if command == "embed"
+            else ("predict", tmp_path / f"{i}.bed", "--genome", here / "g.fa", "--task", task_of(),
+                  "-o", tmp_path / f"{i}.txt", "--h5")
+        )  # fmt: skip
+        more = ("--shard", f"{i}/2", "--on-error", "na", *SMALL)
+        assert run(*words, tmp_path / f"{i}.h5", *more).code == 0
+    result = run("h5", "merge", tmp_path / "1.h5", tmp_path / "2.h5", "-o", tmp_path / "all.h5")
+    assert result.code == 1
+    assert re.search(r"2\.h5: has shard_input \w{16}, \S*1\.h5 has \w{16}", result.err), result.err
+    assert not (tmp_path / "all.h5").exists()
 
 
 @pytest.mark.parametrize(("what", "count"), [("bed", 3), ("fasta", 8)])
@@ -413,8 +433,6 @@ def test_tables_of_shards_are_put_together_by_cat(what, count, predict_args, run
     assert b"".join(tables) == whole.read_bytes()
     assert (min(map(len, tables)) > 0) == (count == 3)
     merged = run("h5", "merge", *files, "-o", tmp_path / "merged.h5")
-    if "No such command" in merged.err:
-        pytest.skip("dnatk h5 merge is not there yet")
     assert merged.code == 0, merged.err
     assert_same(tmp_path / "merged.h5", tmp_path / "whole.h5")
 
@@ -450,9 +468,9 @@ def test_a_shard_of_stdin_is_refused(here, tiny_model, task_of, tmp_path, run, m
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "x"])
 def test_no_such_shard(shard, embed_args, run, tmp_path):
     result = run(*embed_args("tiles", tmp_path / "o.h5", "--shard", shard))
-    assert result.code == 1
+    assert result.code == 2
     assert result.err.splitlines()[-1] == (
-        f"dnatk: error: no shard '{shard}' (write 2/8: the second of eight)"
+        f"Error: Invalid value for '--shard': no shard '{shard}' (write 2/8: the second of eight)."
     )
 
 

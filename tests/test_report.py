@@ -1,9 +1,13 @@
 """Plots are written for every kind of labels, whole, and left out where there is nothing."""
 
+import errno
+
 import numpy as np
 import pytest
 
+from dnatk.errors import OutputError
 from dnatk.labelled.dataset import LabelSpace
+from dnatk.output.figures import blank, save_figure
 from dnatk.training.report import draw_plots
 
 CURVES = {"roc.png", "pr.png", "calibration.png"}
@@ -48,6 +52,27 @@ def test_the_plots_of_a_kind(tmp_path, kind, classes, expected):
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     for svg in written.values():
         assert svg.rstrip().endswith("</svg>")
+
+
+def test_a_figure_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    """And nothing of its own, half written."""
+    figure, target = blank(2, 1), tmp_path / "a.png"
+    save_figure(figure, target)
+    whole = target.read_bytes()
+    assert whole[:8] == b"\x89PNG\r\n\x1a\n"
+    write = figure.savefig
+
+    def full(*args, **options):
+        write(*args, **options)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(figure, "savefig", full)
+    for target in (tmp_path / "a.png", tmp_path / "b.png"):
+        with pytest.raises(OutputError) as error:
+            save_figure(figure, target)
+        assert str(error.value) == f"{target}: cannot be written: No space left on device"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert (tmp_path / "a.png").read_bytes() == whole
 
 
 def test_one_class_has_no_curves(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dnatk.directories import user_directory
 from dnatk.errors import InputError, OutputError
 from dnatk.genome.locate import NoGenomeError, find_genome, installed_genomes
 from dnatk.settings import read_settings, settings_path, user_settings, write_setting
@@ -52,6 +53,15 @@ def test_the_settings_are_under_xdg_config_home(home, tmp_path):
     assert settings_path() == home / ".config/dnatk/config.toml"
     assert settings_path({"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "dnatk/config.toml"
     assert user_settings().values == read_settings() == {}
+
+
+@pytest.mark.parametrize("named", ["", "rel", "./rel", "../rel", "~/rel"])
+def test_a_directory_that_is_not_absolute_is_ignored(home, monkeypatch, named):
+    """As the XDG specification says; else it would be another one wherever one is."""
+    for kind, place in (("config", ".config"), ("data", ".local/share"), ("cache", ".cache")):
+        assert user_directory(kind, {f"XDG_{kind.upper()}_HOME": named}) == home / place
+    monkeypatch.setenv("XDG_CONFIG_HOME", named)
+    assert settings_path() == home / ".config/dnatk/config.toml"
 
 
 VALUES = st.one_of(

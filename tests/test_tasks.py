@@ -251,6 +251,10 @@ def test_a_task_is_not_exported_into_itself(tiny_model, tmp_path, run):
         f"{task}: is in the task itself (export it elsewhere)"
     )
     assert not (task / "deep").exists()
+    below = make_task(task / "below", tiny_model)
+    assert error_of(run("tasks", "export", below, task, "--force")) == (
+        f"{task}: holds what is read ({below}), so it is not replaced"
+    )
     assert (task / "task.json").exists()
 
 

@@ -58,7 +58,7 @@ def _completer(parameter: click.Parameter):
         from dnatk.tasks.places import known_tasks
 
         return _names_or_directories(known_tasks)
-    if parameter.name == "model" or "MODEL" in metavar:
+    if parameter.name in ("model", "models") or "MODEL" in metavar:
         from dnatk.model.places import known_models
 
         return _names_or_directories(known_models)

@@ -15,6 +15,7 @@ at anything but --config. What keys are is in dnatk.cli.keys; an empty text stan
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -68,7 +69,8 @@ class Configured(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
         for group in () if ctx.resilient_parsing else self._exclusive:
-            ranks = {name: _rank(ctx, name) for name in group if not _is_default(ctx, name)}
+            # What is said counts whatever it is: the default, too.
+            ranks = {name: _rank(ctx, name) for name in group}
             for name in (n for n, rank in ranks.items() if rank < max(ranks.values())):
                 ctx.params[name] = defaults(self)[name]
                 ctx.set_parameter_source(name, ParameterSource.DEFAULT)
@@ -79,6 +81,9 @@ class Configured(click.Command):
             return super().invoke(ctx)
         except DnatkError as error:
             _tell_place(ctx, error)
+            raise
+        except click.UsageError as error:
+            _tell_places(ctx, error)
             raise
 
 
@@ -155,10 +160,9 @@ def _checked(
         return None
     try:
         return converted(ctx, param, value, text=text)
-    except (click.BadParameter, DnatkError) as error:
+    except click.BadParameter as error:
         message = error.message.rstrip(".")
-        hint = error.hint if isinstance(error, DnatkError) else None
-        raise InputError(f"{key_of(param)}: {message}", path=place, hint=hint) from None
+        raise InputError(f"{key_of(param)}: {message}", path=place) from None
 
 
 def defaults(command: click.Command) -> dict[str, Any]:
@@ -166,12 +170,8 @@ def defaults(command: click.Command) -> dict[str, Any]:
     return command.make_context(command.name, [], resilient_parsing=True).params
 
 
-def _is_default(ctx: click.Context, name: str) -> bool:
-    value = ctx.params[name]
-    return value in (None, (), "") or value == defaults(ctx.command)[name]
-
-
 def _rank(ctx: click.Context, name: str) -> int:
+    """How strong the place is that says something of a parameter; 0 where none does."""
     if is_typed(ctx, name):
         return _TYPED
     found: Mapping[str, Preset] = ctx.meta.get(_META, {})
@@ -200,6 +200,19 @@ def _tell_place(ctx: click.Context, error: DnatkError) -> None:
             return
 
 
+def _tell_places(ctx: click.Context, error: click.UsageError) -> None:
+    """Where options are set that nobody typed, in a usage error that speaks of them."""
+    text = error.format_message()
+    places = {_flag(param): preset.place for param, preset in _used(ctx)}
+    told = [
+        f"{flag} is set by {place}"
+        for flag, place in places.items()
+        if re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", text)
+    ]
+    if told:
+        error.message = f"{error.message.rstrip('.')} ({', '.join(told)})."
+
+
 def record() -> str:
     """The options of the command that is run, as TOML that --config takes; where to write, how to
     go on, and what is typed only are left out.
@@ -218,21 +231,42 @@ def record() -> str:
 def command_line() -> str:
     """The command as it would have been typed in full: presets as options, no --config."""
     ctx = click.get_current_context()
-    words, typed = [], iter(sys.argv[1:])
-    for word in typed:
-        if word == "--config":
-            next(typed, None)
-        elif not word.startswith("--config="):
-            words.append(word)
+    words, behind = _typed(str(ctx.info_name))
+    options: list[str] = []
+    arguments: list[str] = []
     for param, preset in _used(ctx):
         value = preset.value
         if value == defaults(ctx.command)[param.name]:
             continue
         each = list(value) if isinstance(value, tuple) else [value]
         if isinstance(param, click.Argument):
-            words += map(str, each)
+            arguments += map(str, each)
         elif isinstance(value, bool):
-            words += [max(param.opts, key=len)] * value
+            options += [_flag(param)] * value
         else:
-            words += [part for one in each for part in (max(param.opts, key=len), str(one))]
-    return shlex.join(["dnatk", *words])
+            options += [part for one in each for part in (_flag(param), str(one))]
+    # Of a file for --config: an argument that would be taken for an option stands behind a "--".
+    if not behind and any(re.match("-.", argument) for argument in arguments):
+        behind = ["--"]
+    if behind:
+        return shlex.join(["dnatk", *words, *options, *behind, *arguments])
+    return shlex.join(["dnatk", *words, *arguments, *options])
+
+
+def _typed(command: str) -> tuple[list[str], list[str]]:
+    """What was typed but --config, parted at the "--" that ends a command's options."""
+    typed = sys.argv[1:]
+    name = typed.index(command) if command in typed else 0  # behind those of all commands
+    end = typed.index("--", name) if "--" in typed[name:] else len(typed)
+    words, before = [], iter(typed[:end])
+    for word in before:
+        if word == "--config":
+            next(before, None)
+        elif not word.startswith("--config="):
+            words.append(word)
+    return words, typed[end:]
+
+
+def _flag(param: click.Parameter) -> str:
+    """What is typed for an option: its long name."""
+    return max(param.opts, key=len)

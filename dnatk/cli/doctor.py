@@ -65,7 +65,7 @@ def command(ctx, as_json, **options):
     if as_json:
         from dnatk.diagnosis.report import report
 
-        click.echo(json.dumps(report(findings), indent=2))
+        click.echo(json.dumps(report(findings), indent=2, allow_nan=False))
     else:
         counts = Counter(finding.level for finding in findings)
         amounts = {level: counts[level] for level in _COLOURS if counts[level]}
@@ -108,7 +108,8 @@ def _show(finding):
         break_on_hyphens=False,
     )
     level = finding.level.ljust(_MARGIN - 2)
-    if not os.environ.get("NO_COLOR"):  # in a pipe click takes colours away
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if not plain:  # in a pipe click takes colours away
         level = click.style(level, fg=_COLOURS[finding.level])
     click.echo(f"  {level}{lines[0].lstrip()}")
     for line in lines[1:]:

@@ -62,15 +62,15 @@ from dnatk.cli.plots import map_options
 )
 @click.option(
     "--window",
-    type=int,
+    type=click.IntRange(min=1),
     metavar="BASES",
     help="Longest piece given to the model.  [default: what it was trained on, 515 of dnatk-small]",
 )
 @click.option(
     "--stride",
-    type=int,
+    type=click.IntRange(min=1),
     metavar="BASES",
-    help="From one piece to the next.  [default: window-k+1, each k-mer once]",
+    help="From one piece to the next.  [default: each k-mer once]",
 )
 @click.option(
     "--rc",

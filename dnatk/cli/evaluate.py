@@ -66,7 +66,8 @@ def command(
     from dnatk.tasks.scorer import load_scorer
 
     if report is not None:
-        report = check_output(report, force=force, inputs=(data, options["genome"]))
+        inputs = (data, options["genome"], options["labels_from"])
+        report = check_output(report, force=force, inputs=inputs)
     prepare_cpu(threads)
     found = find_task(task)
     labelled = read_for_task(data, found, read_options(kind=found.kind, seed=seed, **options))

@@ -75,6 +75,14 @@ def verify(ctx, files, as_json):
     ctx.exit(int(bad))
 
 
+def _format_of(output: str) -> str | None:
+    """By the end of a name; a table may be packed (.tsv.gz)."""
+    name = Path(output)
+    packed = name.suffix.lower() in (".gz", ".bgz")
+    format = _SUFFIXES.get(Path(name.stem if packed else name).suffix.lower())
+    return None if packed and format != "tsv" else format
+
+
 @command.command("export", short_help="Write the rows as tsv, npz, parquet or h5ad.")
 @click.argument("file", metavar="FILE")
 @click.option(
@@ -100,7 +108,7 @@ def export(console, file, output, format, force):
       dnatk h5 export promoters.h5 -o promoters.parquet
       dnatk h5 export promoters.h5 -o promoters.h5ad
     """
-    format = format or ("tsv" if output == "-" else _SUFFIXES.get(Path(output).suffix.lower()))
+    format = format or ("tsv" if output == "-" else _format_of(output))
     if format is None:
         raise click.UsageError(f"{output}: name the format with --format.")
     if output == "-" and format != "tsv":

@@ -109,7 +109,7 @@ def converted(ctx: click.Context, param: click.Parameter, value: Any, *, text: b
     """``value`` by the parameter's own type; a TOML value must be of the kind that it wants.
 
     Raises:
-        click.BadParameter, DnatkError: it is none.
+        click.BadParameter: it is none.
     """
     several = isinstance(param, click.Argument) and param.nargs != 1
     several |= isinstance(param, click.Option) and param.multiple

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable
 
 import click
 
-from dnatk.errors import ModelError
+from dnatk.errors import InputError
 
 
 class Device(click.ParamType):
@@ -18,7 +19,38 @@ class Device(click.ParamType):
 
     def convert(self, value, param, ctx):
         if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d+)?", value):
-            raise ModelError(f"no device '{value}'", hint="auto, cpu, cuda, cuda:0 or mps")
+            self.fail(f"no device '{value}' (auto, cpu, cuda, cuda:0 or mps).", param, ctx)
+        return value
+
+
+class ShardText(click.ParamType):
+    """I/N, which stays a text."""
+
+    name = "shard"
+
+    def convert(self, value, param, ctx):
+        from dnatk.inference.parts import Shard
+
+        try:
+            Shard.parse(value)
+        except InputError as error:
+            self.fail(f"{error}.", param, ctx)
+        return value
+
+
+class FitText(click.ParamType):
+    """A fit, which stays a text; whether it suits the task's length is seen with the task."""
+
+    name = "fit"
+
+    def convert(self, value, param, ctx):
+        from dnatk.inference.fit import Fit
+
+        if param is None or value != param.default:  # "" where that is the task's own
+            try:
+                Fit.parse(value, sys.maxsize)
+            except InputError as error:
+                self.fail(f"{error}.", param, ctx)
         return value
 
 
@@ -55,7 +87,7 @@ def device_option(command: Callable) -> Callable:
         default="auto",
         show_default=True,
         metavar="auto|cpu|cuda[:N]|mps",
-        help="Where to compute; auto takes a GPU if there is one.",
+        help="Where to compute; auto takes a CUDA GPU if there is one.",
     )(command)
 
 
@@ -108,6 +140,7 @@ run_options = options(
     ),
     click.option(
         "--shard",
+        type=ShardText(),
         metavar="I/N",
         help="Do the I-th of N neighbouring pieces of the work, for files only; dnatk h5 merge "
         "(or cat, of tables) joins them.",

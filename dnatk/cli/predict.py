@@ -9,6 +9,7 @@ import click
 from dnatk.cli.configured import Configured, command_line, is_typed, record
 from dnatk.cli.layout import check_stdout
 from dnatk.cli.options import (
+    FitText,
     batch_tokens_option,
     check_run_options,
     device_option,
@@ -45,6 +46,7 @@ from dnatk.cli.options import (
 )
 @click.option(
     "--fit",
+    type=FitText(),
     default="",
     metavar="tile|center|tss:A,B",
     help="How a region is brought to the task's length: in windows half a length apart, by its "

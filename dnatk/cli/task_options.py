@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dnatk.cli.options import options
+from dnatk.cli.options import FitText, options
 
 # What :class:`dnatk.training.finetune_config.TaskChoices` holds, but --length.
 task_options = options(
@@ -18,6 +18,7 @@ task_options = options(
     ),
     click.option(
         "--fit",
+        type=FitText(),
         default="tile",
         show_default=True,
         metavar="tile|center|tss:A,B",

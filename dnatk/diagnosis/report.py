@@ -10,6 +10,7 @@ from typing import Any
 
 from dnatk import __version__
 from dnatk.diagnosis.finding import Finding, worst
+from dnatk.undefined import as_null
 
 FORMAT = "dnatk-doctor"
 FORMAT_VERSION = 1
@@ -18,7 +19,7 @@ FORMAT_VERSION = 1
 def report(findings: Sequence[Finding]) -> dict[str, Any]:
     """The findings for a bug report; docs/doctor.md has the fields.
 
-    The home directory, and a directory of the user's name, read "~".
+    The home directory, and a directory of the user's name, read "~"; a nan reads null.
     """
     return {
         "format": FORMAT,
@@ -32,7 +33,7 @@ def report(findings: Sequence[Finding]) -> dict[str, Any]:
                     "level": each.level,
                     "text": each.text,
                     "cure": each.cure or None,
-                    "facts": each.facts,
+                    "facts": as_null(each.facts),
                 }
             )
             for each in findings

@@ -9,6 +9,7 @@ Shapes: N sequences, D hidden.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -92,7 +93,8 @@ def _compared(asked: Asked, reference: dict[str, Any]) -> Iterator[Finding]:
 
 def _verdict(what: str, note: str, off: float, limit: float, model: Embedder) -> Finding:
     device, precision = str(model.device), model.precision
-    facts = {"difference": off, "tolerance": limit, "precision": precision, "device": device}
+    number = off if math.isfinite(off) else math.nan  # JSON knows neither
+    facts = {"difference": number, "tolerance": limit, "precision": precision, "device": device}
     well = off <= limit  # a NaN is not
     text = f"{what} ({note}): off the stored numbers by {off:.1g}, "
     text += f"{'within' if well else 'beyond'} the {limit:g} of {precision}"

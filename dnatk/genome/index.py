@@ -66,7 +66,7 @@ def _cached(path: Path, suffix: str) -> Path:
     resolved = path.resolve()
     stat = resolved.stat()
     key = f"{resolved}:{stat.st_size}:{stat.st_mtime_ns}"
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(os.fsencode(key)).hexdigest()[:16]
     stem = path.name.removesuffix(".gz").removesuffix(".bgz")
     return cache_directory() / f"{stem}.{digest}{suffix}"
 

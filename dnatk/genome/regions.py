@@ -45,6 +45,10 @@ class Region:
     def __len__(self) -> int:
         return self.end - self.start
 
+    def __bytes__(self) -> bytes:
+        text = f"{self.contig}:{self.start}-{self.end}:{self.strand}:{self.name}"
+        return text.encode("utf-8", "surrogateescape")
+
 
 def middle(start: int, end: int, strand: str, length: int) -> tuple[int, int]:
     """[start, end) of ``length`` bases round a region's middle; they may pass the contig's ends.

@@ -111,11 +111,12 @@ def embed(
             rc=options.rc,
             batch_tokens=options.batch_tokens,
         )
-        facts = _facts(found, tiling, layer, options, encoder, sharing)
+        size = part_bases(engine.batch_tokens, _bytes_of_base(found, options))
+        share, total = sharing.share(source, size)
+        facts = {**_facts(found, tiling, layer, options, encoder), **share.facts}
         whole = {**facts, "dtype": options.dtype}
         if resume and (rows := finished_rows(path, FORMAT, whole)) is not None:
             return EmbedSummary(path, rows, 0, {}, kept=rows)
-        size = part_bases(engine.batch_tokens, _bytes_of_base(found, options))
         what = {
             "output": FORMAT,
             **facts,
@@ -125,7 +126,6 @@ def embed(
             "batch_tokens": engine.batch_tokens,
             "device": encoder.device.type,
         }
-        share, total = sharing.share(source, size)
         with opened_store(path, what, ranks, resume=resume, force=force) as store:
             kept = store.rows()
             mine = share.of(source.items(), size, source.bases)
@@ -187,7 +187,6 @@ def _facts(
     layer: int,
     options: EmbedOptions,
     encoder: Encoder,
-    sharing: Sharing,
 ) -> dict[str, object]:
     """What stands in the root of the file, and what a resumed run must agree with."""
     return {
@@ -202,5 +201,4 @@ def _facts(
         "layer": layer,
         "rc": options.rc,
         "precision": str(encoder.dtype).removeprefix("torch."),
-        **sharing.facts,
     }

@@ -33,6 +33,7 @@ class EmbedSource:
         items: begins to read them, from the start where ``again``.
         bases: of one.
         tiles: of numbered items.
+        identity: of one.
     """
 
     contigs: dict[str, int]
@@ -42,6 +43,7 @@ class EmbedSource:
     bases: Callable[[Any], int]
     tiles: Callable[[Iterable[tuple[int, Any]]], Iterator[Tile]]
     again: bool = True
+    identity: Callable[[Any], bytes] = bytes
 
 
 def embed_source(

@@ -8,8 +8,8 @@ and their numbers come out the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dnatk.errors import InputError
@@ -52,12 +52,14 @@ class Share:
     Attributes:
         low, high: parts [low, high) are this run's (a shard of the whole).
         rank, world: of these, every ``world``-th from the ``rank``-th on is this process's.
+        facts: for the root of a shard's file: of which work it is.
     """
 
     low: int = 0
     high: int | None = None
     rank: int = 0
     world: int = 1
+    facts: Mapping[str, object] = field(default_factory=dict)
 
     def of(
         self, items: Iterable[Item], size: int, bases: Callable[[Item], int]

@@ -120,6 +120,8 @@ def predict(
             hint="tile or center",
         )
     located = find_genome(genome, os.environ, read_settings()) if kind == "bed" else None
+    for path in filter(None, (table_path, h5_path, page_path)):
+        check_output(path, force=True, inputs=(located,))  # a name or a setting led to it
     form = options.format or ("bed" if kind == "bed" else "tsv")
     with nullcontext() if located is None else Genome(located) as sequences:
         work = Work(source, items, kind, fit.length)

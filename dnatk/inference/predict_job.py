@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,13 @@ class Work:
         """Of one, as the model reads it."""
         return max(self._length, len(item) if self.kind == "bed" else len(item[1]))
 
+    def identity(self, item: Any) -> bytes:
+        """Of one: where it is, or its name and bases."""
+        if self.kind == "bed":
+            return bytes(item)
+        name, bases = item
+        return b"%s:%s" % (name.encode("utf-8", "surrogateescape"), bases.tobytes())
+
 
 @dataclass(frozen=True)
 class Job:
@@ -115,7 +122,7 @@ class Job:
         """With their lengths; those of sequences as they are met."""
         return self.work.contigs if self.genome is None else self.genome.lengths
 
-    @cached_property
+    @property
     def facts(self) -> dict[str, object]:
         """What stands in the root of the file, and what a resumed run must agree with."""
         task = self.scorer.task
@@ -130,7 +137,6 @@ class Job:
             "combine": self.options.combine,
             "rc": self.options.rc,
             "precision": str(self.scorer.encoder.dtype).removeprefix("torch."),
-            **self.sharing.facts,
         }
 
     def run(
@@ -144,7 +150,7 @@ class Job:
         progress: Progress,
     ) -> PredictSummary | None:
         """Predict into ``outputs``; None for processes other than the first."""
-        facts, scorer, ranks = self.facts, self.scorer, self.sharing.ranks
+        scorer, ranks = self.scorer, self.sharing.ranks
         if outputs.main is None and ranks.world > 1:
             raise InputError("the processes of torchrun cannot share stdout", hint="give -o FILE")
         combine = "mean" if self.options.combine == "tiles" else self.options.combine
@@ -158,6 +164,7 @@ class Job:
         )
         size = part_bases(engine.batch_tokens)
         share, total = self.sharing.share(self.work, size)
+        facts = {**self.facts, **share.facts}
         expected = None if self.options.combine == "tiles" or ranks.world > 1 else total
         asked_of_file = {**facts, "embeddings": self.options.embeddings}
         if resume and (rows := outputs.finished(asked_of_file, expected)) is not None:
@@ -181,7 +188,7 @@ class Job:
         )
         with kept_by as store:
             asked = store.asked if store else {"command": command}
-            open_h5 = self._open_h5(asked)
+            open_h5 = self._open_h5({**facts, **asked})
             sink = Sink(outputs, self.table, scored, store, open_h5, asked["command"])
             kept = store.rows() if store else 0
             progress.start("predicting", total, "regions")
@@ -209,12 +216,12 @@ class Job:
             return record_rows(mine, self.work.shown, self.scorer, self.fit, self.options)
         return region_rows(mine, self.genome, self.scorer, self.fit, self.options)
 
-    def _open_h5(self, asked: Mapping[str, str]) -> Callable[[Path], PredictionWriter]:
+    def _open_h5(self, attributes: Mapping[str, object]) -> Callable[[Path], PredictionWriter]:
         width = self.scorer.head.config.width if self.options.embeddings else None
         return partial(
             PredictionWriter,
             space=self.scorer.task.shown,
             lengths=self.contigs,
             width=width,
-            attributes={**self.facts, **asked},
+            attributes=dict(attributes),
         )

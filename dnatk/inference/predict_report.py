@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dnatk.errors import OutputError
+from dnatk.genome.files import open_text
 from dnatk.inference.predict_sink import Outputs
 from dnatk.output.files import written_whole
 from dnatk.output.prediction_tally import PredictionTally
@@ -78,7 +79,7 @@ class Report:
             partial.write_text(page, encoding="utf-8", errors="backslashreplace")
 
     def _read(self, path: Path, above: int) -> None:
-        with open(path, encoding="utf-8", newline="\n") as lines:
+        with open_text(path) as lines:
             for number, line in enumerate(lines):
                 if number >= above:
-                    self.tally.add(line)
+                    self.tally.add(line.decode("utf-8"))

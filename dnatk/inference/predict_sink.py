@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TextIO
 
 from dnatk.errors import OutputError
+from dnatk.genome.files import open_text
 from dnatk.inference.batches import Row
 from dnatk.inference.scored import Scored
+from dnatk.output.files import packed_by_name
 from dnatk.output.finished import finished_rows, merged_h5, staged
 from dnatk.output.part_store import PartStore, unfinished
 from dnatk.output.predictions_hdf5 import FORMAT, PredictionWriter
@@ -87,9 +89,10 @@ class Outputs:
     def _rows_of_table(self) -> int:
         """Rows of the finished table, whose lines above the rows must be these."""
         wanted = [line for line in self.head("").splitlines() if "##dnatk command=" not in line]
-        with open(self.table_path, encoding="utf-8", errors="replace") as lines:
-            head = [next(lines, "").rstrip("\n") for _ in self.head("").splitlines()]
+        with open_text(self.table_path) as lines:
+            above = [next(lines, b"") for _ in self.head("").splitlines()]
             rows = sum(1 for _ in lines)
+        head = [line.decode("utf-8", "replace").rstrip("\n") for line in above]
         found = [line for line in head if "##dnatk command=" not in line]
         for now, before in zip(wanted, found, strict=False):
             if now != before:
@@ -195,7 +198,7 @@ class Sink:
 
     def _merged_text(self) -> Path:
         merged = staged(self._store, self._outputs.table_path, ".txt")
-        with open(merged, "wb") as whole:
+        with packed_by_name(merged, self._outputs.table_path) as whole:
             whole.write(self._outputs.head(self._command).encode())
             for number in sorted(self._store.made):
                 with open(self._store.path(number, ".txt"), "rb") as part:

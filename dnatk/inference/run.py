@@ -6,6 +6,7 @@ another (:mod:`dnatk.output.part_store`), so that a run that was cut off can go 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -57,6 +58,7 @@ class Source(Protocol):
         again: whether the items can be read more than once.
         items: begins to read them, from the first.
         bases: of one.
+        identity: of one, what tells it from others: shards must be of the same items.
     """
 
     @property
@@ -70,6 +72,9 @@ class Source(Protocol):
 
     @property
     def bases(self) -> Callable[[Any], int]: ...
+
+    @property
+    def identity(self) -> Callable[[Any], bytes]: ...
 
 
 @dataclass(frozen=True)
@@ -94,11 +99,6 @@ class Sharing:
         """Whether this process does it all."""
         return self.shard is None and self.ranks.world == 1
 
-    @property
-    def facts(self) -> dict[str, object]:
-        """What the root of a file says of it."""
-        return {} if self.shard is None else {"shard": str(self.shard)}
-
     def share(self, source: Source, size: int) -> tuple[Share, int | None]:
         """The parts of ``size`` bases, and how many items are in them where that is known.
 
@@ -112,9 +112,17 @@ class Sharing:
                 "work can be shared only where its input can be read more than once",
                 hint="give files, not pipes",
             )
-        counts = Counter(number for number, _ in numbered(source.items(), size, source.bases))
-        low, high = (0, None) if self.shard is None else self.shard.bounds(len(counts))
-        share = Share(low, high, self.ranks.rank, self.ranks.world)
+        counts: Counter = Counter()
+        every = hashlib.sha256()
+        for number, item in numbered(source.items(), size, source.bases):
+            counts[number] += 1
+            if self.shard is not None:
+                every.update(source.identity(item) + b"\n")
+        low, high, facts = 0, None, {}
+        if self.shard is not None:
+            low, high = self.shard.bounds(len(counts))
+            facts = {"shard": str(self.shard), "shard_input": every.hexdigest()[:16]}
+        share = Share(low, high, self.ranks.rank, self.ranks.world, facts)
         return share, sum(n for number, n in counts.items() if share.has(number))
 
 

@@ -19,7 +19,9 @@ class Scored:
     """Scores each tile and combines the tiles of a row.
 
     Args:
-        combine: "mean" or "max" over the tiles' probabilities (or values).
+        combine: "mean" or "max" over the tiles' probabilities (or values). The probabilities of
+            classes stay together: "max" takes those of the tile that is surest of the positive
+            class (binary), or of any (multiclass).
         raw: give logits instead of calibrated probabilities.
 
     Where the other strand was run too, the two strands' logits are averaged.
@@ -99,9 +101,20 @@ class Scored:
             row.total, row.vector = outputs, pooled
             return
         row.vector = row.vector + pooled
-        row.total = (
-            np.maximum(row.total, outputs) if self._combine == "max" else row.total + outputs
-        )
+        highest = self._combine == "max"
+        row.total = self._higher(row.total, outputs) if highest else row.total + outputs
+
+    def _higher(self, one_C: np.ndarray, other_C: np.ndarray) -> np.ndarray:
+        if self.task.kind == "binary":
+            return max(one_C, other_C, key=lambda output_C: output_C[1] - output_C[0])
+        if self.task.kind == "multiclass":
+            return max(one_C, other_C, key=self._sureness)
+        return np.maximum(one_C, other_C)
+
+    def _sureness(self, output_C: np.ndarray) -> float:
+        """The highest probability, of raw outputs too."""
+        top = output_C.max()
+        return 1 / np.exp(output_C - top).sum() if self._raw else top
 
     def output(self, row: Row) -> np.ndarray | None:
         """(C,) of a finished row; per base (B, C); None where nothing could be scored."""

@@ -40,6 +40,9 @@ class Window(NamedTuple):
         """Bases in it."""
         return self.end - self.start
 
+    def __bytes__(self) -> bytes:
+        return f"{self.contig}:{self.start}-{self.end}".encode("utf-8", "surrogateescape")
+
 
 def genome_windows(lengths: dict[str, int], tiling: Tiling) -> Iterator[Window]:
     """Every window of every contig."""

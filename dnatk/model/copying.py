@@ -21,9 +21,10 @@ def export_model(model: str | Path, directory: str | Path, *, force: bool = Fals
         OutputError: the directory exists, or cannot be written.
     """
     card = ModelCard.read(model)
-    target = check_directory(directory, marker=CONFIG_FILE, force=force)
-    if target.resolve() == card.directory.resolve():
-        raise OutputError("is the model itself", path=target)
+    if Path(directory).resolve() == card.directory.resolve():
+        raise OutputError("is the model itself", path=directory)
+    inputs = (card.directory,)
+    target = check_directory(directory, marker=CONFIG_FILE, force=force, inputs=inputs)
     if wrong := changed_files(card.directory):
         raise ModelError(wrong[0], hint="a damaged model is not worth copying")
     with directory_written_whole(target, replace=force) as staging:

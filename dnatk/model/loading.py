@@ -173,8 +173,8 @@ def _trained_positions(directory: Path, most: int) -> int:
     path = directory / FACTS_FILE
     runs: Any = read_json(path).get("training") if path.exists() else None
     run = runs[-1] if isinstance(runs, list) and runs else runs
-    told = run if isinstance(run, dict) else {}
-    sizes = [told.get(key) for key in ("window", "k", "kmer_stride")]
+    told: dict[str, Any] = run if isinstance(run, dict) else {}
+    sizes: list[Any] = [told.get(key) for key in ("window", "k", "kmer_stride")]
     if not all(map(whole(1).holds, sizes)):
         return most
     window, k, kmer_stride = sizes

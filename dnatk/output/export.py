@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,17 +19,15 @@ import numpy as np
 
 from dnatk.errors import InputError, OutputError
 from dnatk.output import layout
-from dnatk.output.files import check_output, written_whole
+from dnatk.output.files import check_output, packed_by_name, written_whole
 from dnatk.output.row_blocks import RowBlocks
-from dnatk.output.table import NA
+from dnatk.output.table import NA, UNSAFE
 
 FORMATS = ("tsv", "npz", "parquet", "h5ad")
 # Row groups of a parquet file: a reader takes one at a time.
 _GROUP_BYTES = 1 << 24
 # Numbers as text take many times the memory.
 _TEXT_BYTES = 1 << 18
-# What would end a line or a column.
-_UNSAFE = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
 def export(
@@ -58,7 +55,7 @@ def export(
             _tsv(rows, output)
         else:
             with written_whole(target) as partial, layout.write_failures_told():
-                _write(rows, partial, format)
+                _write(rows, partial, target, format)
         return len(rows)
 
 
@@ -74,9 +71,9 @@ def _needed(format: str, output: Path | None) -> None:
         raise OutputError(f"{format} needs {library}", path=output, hint=hint) from None
 
 
-def _write(rows: RowBlocks, path: Path, format: str) -> None:
+def _write(rows: RowBlocks, path: Path, name: Path, format: str) -> None:
     if format == "tsv":
-        with open(path, "wb") as stream:
+        with packed_by_name(path, name) as stream:
             _tsv(rows, stream)
     else:
         writers = {"npz": _npz, "parquet": _parquet, "h5ad": _h5ad}
@@ -104,7 +101,7 @@ def _tsv(rows: RowBlocks, stream: BinaryIO) -> None:
 
 
 def _texts(values: np.ndarray) -> list[str]:
-    return [_UNSAFE.sub("_", str(value)) for value in values.tolist()]
+    return [UNSAFE.sub("_", str(value)) for value in values.tolist()]
 
 
 def _number_texts(dtype: np.dtype) -> Callable[[np.ndarray], list[str]]:

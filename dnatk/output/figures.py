@@ -8,6 +8,8 @@ from __future__ import annotations
 from io import StringIO
 from pathlib import Path
 
+from dnatk.output.files import written_whole
+
 # Okabe and Ito's colours, told apart by colour-blind readers too; black last.
 COLOURS = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999933", "#882255",
@@ -28,9 +30,8 @@ def blank(width: float, height: float):
 
 def save_figure(figure, target: Path) -> Path:
     """Write a PNG, whole or not at all."""
-    partial = target.with_suffix(".partial.png")
-    figure.savefig(partial, dpi=150)
-    partial.replace(target)
+    with written_whole(target) as partial:
+        figure.savefig(partial, dpi=150, format="png")
     return target
 
 

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from dnatk.errors import OutputError
 
@@ -25,7 +26,8 @@ def check_output(
 ) -> Path:
     """The output path, or :class:`OutputError`: before any work is done.
 
-    With ``resume`` the file may be there: a finished run's, or one that is to be replaced.
+    With ``resume`` the file may be there: a finished run's, or one that is to be replaced. Of a
+    link it is the file that it leads to.
 
     Args:
         inputs: files that are read, which no ``force`` replaces; "-" and None are none.
@@ -38,6 +40,13 @@ def check_output(
         raise OutputError("is what is read", path=path, hint="name another output")
     if path.is_dir():
         raise OutputError("is a directory", path=path, hint="name a file")
+    if path.exists() and not path.is_file():
+        raise OutputError(
+            "is a pipe or a device, and a file would take its place",
+            path=path,
+            hint="name a file, or write to stdout where the command can",
+        )
+    path = path.resolve() if path.is_symlink() else path
     if not path.parent.is_dir():
         raise OutputError(f"its directory {path.parent} does not exist", path=path)
     if path.exists() and not (force or resume):
@@ -45,6 +54,21 @@ def check_output(
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"its directory {path.parent} may not be written", path=path)
     return path
+
+
+@contextmanager
+def packed_by_name(path: Path, name: Path) -> Iterator[BinaryIO]:
+    """A file open for writing bytes, which are packed as bgzip does where ``name`` says so."""
+    if name.suffix not in (".gz", ".bgz"):
+        with open(path, "wb") as plain:
+            yield plain
+        return
+    from Bio.bgzf import BgzfWriter
+
+    with open(path, "wb") as raw:
+        packed = BgzfWriter(fileobj=raw)
+        yield packed
+        packed.close()  # writes the empty block at the end
 
 
 def sync(path: Path) -> None:
@@ -70,10 +94,15 @@ def make_readable(path: Path) -> None:
     path.chmod(0o666 & ~umask)
 
 
-def check_directory(path: str | Path, *, marker: str, force: bool) -> Path:
+def check_directory(
+    path: str | Path, *, marker: str, force: bool, inputs: Iterable[str | Path | None] = ()
+) -> Path:
     """A directory to make; one that is there may be replaced by ``force`` if it holds ``marker``.
 
     Nothing is made here, not even the directories above it.
+
+    Args:
+        inputs: files and directories that are read: where one lies inside, nothing is replaced.
 
     Raises:
         OutputError: it exists, holds something else, or cannot be made.
@@ -86,6 +115,9 @@ def check_directory(path: str | Path, *, marker: str, force: bool) -> Path:
             raise OutputError("exists already", path=path, hint="--force replaces it")
         if not (path / marker).exists():
             raise OutputError(f"has no {marker}, so it is not replaced", path=path)
+        for each in filter(None, inputs):
+            if Path(each).resolve().is_relative_to(path.resolve()):
+                raise OutputError(f"holds what is read ({each}), so it is not replaced", path=path)
     parent = next(each for each in path.absolute().parents if each.exists())
     if not parent.is_dir():
         raise OutputError("is a file, no directory", path=parent)
@@ -97,6 +129,7 @@ def check_directory(path: str | Path, *, marker: str, force: bool) -> Path:
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A name to write to, which becomes ``path`` on success and is removed on any failure."""
+    path = path.resolve() if path.is_symlink() else path
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial

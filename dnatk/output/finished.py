@@ -7,7 +7,6 @@ from pathlib import Path
 
 from dnatk.errors import InputError, OutputError
 from dnatk.output import layout
-from dnatk.output.hdf5 import open_complete
 from dnatk.output.layout import damage_told
 from dnatk.output.merge import Piece, merge_rows
 from dnatk.output.part_store import NAMES, PartStore, unfinished
@@ -25,7 +24,7 @@ def finished_rows(path: Path, file_format: str, facts: Mapping[str, object]) -> 
     if not path.exists() or unfinished(path):
         return None
     try:
-        with damage_told(path), open_complete(path, file_format, "such a file") as file:
+        with damage_told(path), layout.open_rows(path, only=file_format) as file:
             held = {"embeddings": "embedding" in file, **file.attrs}
             if (vectors := layout.vector_name(file)) is not None:
                 held["dtype"] = file[vectors].dtype.name

@@ -18,8 +18,7 @@ line wrote it (all options, as TOML).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -27,12 +26,11 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from dnatk.errors import InputError
 from dnatk.genome.regions import Region
 from dnatk.output.provenance import printable
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 FORMAT = "dnatk-embedding"
 FORMAT_VERSION = 1
@@ -228,69 +226,3 @@ class EmbeddingWriter(RowFile):
         if self._offset is not None and tokens_N is not None:
             self._offset.append(self._end + np.cumsum(tokens_N))
             self._end += int(np.sum(tokens_N))
-
-
-def read_embeddings(path: str | Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """Read an embedding file.
-
-    Returns:
-        (regions, vectors): a pandas frame with columns contig, start, end (0-based half-open),
-        strand, name, status, and the (N, D) matrix of the same rows. For ``--pool none`` files
-        the matrix is (T, D) and the frame has the columns token_start, token_end into it. The
-        root's attributes are in ``regions.attrs``.
-
-    Raises:
-        InputError: no embedding file of dnatk, or one that was not finished.
-
-    >>> summary = dnatk.embed("genome.fa", "genome.h5", model="dnatk-small")
-    >>> regions, vectors = dnatk.read_embeddings("genome.h5")
-    >>> list(regions.columns), len(regions) == len(vectors)
-    (['contig', 'start', 'end', 'strand', 'name', 'status'], True)
-    >>> regions.attrs["model"]
-    'dnatk-small'
-    """
-    with open_complete(path, FORMAT, "an embedding file") as file:
-        regions = region_frame(file)
-        if "token" in file:
-            offset = file["token/offset"][:]
-            regions["token_start"], regions["token_end"] = offset[:-1], offset[1:]
-            vectors = file["token/embedding"][:]
-        else:
-            vectors = file["embedding"][:]
-        return regions, vectors
-
-
-@contextmanager
-def open_complete(path: str | Path, file_format: str, what: str) -> Iterator[h5py.File]:
-    """A finished file of a format, open for reading; else :class:`InputError`."""
-    try:
-        file = h5py.File(path, "r")
-    except FileNotFoundError:
-        raise InputError("no such file", path=path) from None
-    except OSError as error:
-        raise InputError("is no HDF5 file, or a damaged one", path=path) from error
-    with file:
-        if file.attrs.get("format") != file_format:
-            raise InputError(f"is not {what} of dnatk", path=path)
-        if not file.attrs.get("complete"):
-            raise InputError("is not complete", path=path, hint="the run that wrote it was cut off")
-        yield file
-
-
-def region_frame(file: h5py.File) -> pd.DataFrame:
-    """/region as a pandas frame, and the root's attributes in its ``attrs``."""
-    import pandas as pd
-
-    contigs = file["contig/name"].asstr()[:]
-    regions = pd.DataFrame(
-        {
-            "contig": contigs[file["region/contig"][:]],
-            "start": file["region/start"][:],
-            "end": file["region/end"][:],
-            "strand": file["region/strand"][:].astype("U1"),
-            "name": file["region/name"].asstr()[:],
-            "status": file["region/status"][:],
-        }
-    )
-    regions.attrs.update(file.attrs)
-    return regions

@@ -26,12 +26,17 @@ FORMATS = {
     predictions_hdf5.FORMAT: predictions_hdf5.FORMAT_VERSION,
 }
 
+_CALLED = {hdf5.FORMAT: "an embedding file", predictions_hdf5.FORMAT: "a prediction file"}
+# No packing of HDF5's own makes more of a byte: deflate 1032.
+_MOST_PACKED = 1100
 
-def open_rows(path: str | Path, *, complete: bool = True) -> h5py.File:
+
+def open_rows(path: str | Path, *, complete: bool = True, only: str = "") -> h5py.File:
     """A row file of either format, open for reading; it is a context manager.
 
     Args:
         complete: refuse a file that was not finished.
+        only: the one format that is wanted.
 
     Raises:
         InputError: no row file of this version of the layout.
@@ -49,17 +54,19 @@ def open_rows(path: str | Path, *, complete: bool = True) -> h5py.File:
         raise InputError("is no HDF5 file, or a damaged one", path=path) from error
     try:
         with damage_told(path):
-            _check_format(file, path, complete)
+            _check_format(file, path, complete, only)
     except BaseException:
         file.close()
         raise
     return file
 
 
-def _check_format(file: h5py.File, path: str | Path, complete: bool) -> None:
+def _check_format(file: h5py.File, path: str | Path, complete: bool, only: str) -> None:
     found = file.attrs.get("format")
     if not isinstance(found, str) or found not in FORMATS:
         raise InputError("is no embedding or prediction file of dnatk", path=path)
+    if only and found != only:
+        raise InputError(f"is not {_CALLED[only]} of dnatk", path=path)
     version = file.attrs.get("format_version")
     if version != FORMATS[found]:
         raise InputError(
@@ -129,8 +136,14 @@ def dataset(file: h5py.File, name: str, path: str | Path) -> h5py.Dataset:
 
 
 def is_impossible(data: h5py.Dataset) -> bool:
-    """Whether it says to be larger than its file: it would be read for ever."""
-    return data.nbytes > data.file.id.get_filesize()
+    """Whether it says to be larger than its file can hold: it would be read for ever."""
+    packed = data.id.get_create_plist().get_nfilters() > 0
+    return data.nbytes > data.file.id.get_filesize() * (_MOST_PACKED if packed else 1)
+
+
+def plain(value: object) -> object:
+    """An attribute as JSON has it."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def is_text(data: h5py.Dataset) -> bool:

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dnatk.output.hdf5 import TEXT, RowFile, open_complete, region_frame
+from dnatk.output.hdf5 import TEXT, RowFile
 from dnatk.output.status import Status
 from dnatk.output.table import NA, Labels, Prediction
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 FORMAT = "dnatk-prediction"
 FORMAT_VERSION = 1
@@ -87,27 +87,3 @@ class PredictionWriter(RowFile):
                 if scored[i]:
                     vector_ND[i] = prediction.vector
             self._vectors.append(vector_ND)
-
-
-def read_predictions(path: str | Path) -> tuple[pd.DataFrame, np.ndarray | None]:
-    """Read a file of predictions.
-
-    Returns:
-        (predictions, vectors): a pandas frame with columns contig, start, end (0-based
-        half-open), strand, name, status, label, score and a p_CLASS (regression: value_NAME) for
-        each class, the root's attributes in ``predictions.attrs``; and the (N, D) matrix of the
-        same rows, None where the file has none.
-
-    Raises:
-        InputError: no prediction file of dnatk, or one that was not finished.
-    """
-    with open_complete(path, FORMAT, "a prediction file") as file:
-        frame = region_frame(file)
-        group = file["prediction"]
-        frame["label"] = group["label"].asstr()[:]
-        frame["score"] = group["score"][:]
-        prefix, name = ("value", "value") if "value" in group else ("p", "probability")
-        output_NC = group[name][:]
-        for i, class_name in enumerate(group["class"].asstr()[:]):
-            frame[f"{prefix}_{class_name}"] = output_NC[:, i]
-        return frame, file["embedding"][:] if "embedding" in file else None

@@ -50,7 +50,7 @@ class RowBlocks:
     def __init__(self, file: h5py.File, path: Path) -> None:
         self._file = file
         self.path = path
-        self.attributes = {key: _plain(value) for key, value in file.attrs.items()}
+        self.attributes = {key: layout.plain(value) for key, value in file.attrs.items()}
         self._columns = {
             name.removeprefix("region/"): self._dataset(name) for name in layout.REGION
         }
@@ -170,7 +170,3 @@ def _texts(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "O":
         return np.array([text.decode(errors="replace") for text in values], dtype=object)
     return values
-
-
-def _plain(value: object) -> object:
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value

@@ -25,16 +25,21 @@ def merge_files(paths: Sequence[str | Path], output: str | Path, *, force: bool 
     the order given. The result has the first file's ``command`` and ``config``.
 
     Raises:
-        InputError: a file is none of dnatk's or unlike the first, or a shard is missing or
-            there twice.
+        InputError: a file is none of dnatk's or unlike the first, or a file or shard is there
+            twice, or a shard missing.
         OutputError: the result cannot be written.
     """
-    path = check_output(output, force=force)
+    path = check_output(output, force=force, inputs=paths)
+    given: dict[Path, str | Path] = {}
+    for each in paths:
+        if (place := Path(each).resolve()) in given:
+            raise InputError("is given twice", path=each)
+        given[place] = each
     heads = [_Head.read(Path(each)) for each in paths]
     for other in heads[1:]:
         _check_alike(heads[0], other)
     with written_whole(path) as partial:
-        return merge_rows(_pieces(heads), partial, attributes={"shard": None})
+        return merge_rows(_pieces(heads), partial, attributes={"shard": None, "shard_input": None})
 
 
 @dataclass(frozen=True)

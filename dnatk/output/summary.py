@@ -46,14 +46,14 @@ def _facts(file: h5py.File, path: Path) -> dict[str, object]:
             space = _Space(facts["kind"], tuple(facts["classes"]))
             facts["labels"] = _labels(file, path, space)
     others = [key for key in file.attrs if key not in (*_ALREADY, *facts)]
-    facts |= {key: _plain(file.attrs[key]) for key in others}
+    facts |= {key: layout.plain(file.attrs[key]) for key in others}
     facts["contigs"] = len(contigs)
     strands = _counts(layout.dataset(file, "region/strand", path))
     facts["strands"] = {each.decode(): n for each, n in sorted(strands.items())}
     status = _counts(layout.dataset(file, "region/status", path))
     facts["status"] = {_word(each): n for each, n in sorted(status.items())}
     facts["bytes"] = path.stat().st_size
-    facts["command"] = _plain(file.attrs.get("command", ""))
+    facts["command"] = layout.plain(file.attrs.get("command", ""))
     return facts
 
 
@@ -68,11 +68,6 @@ def _shown(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {count}" for key, count in value.items())
     return ", ".join(value) if isinstance(value, list) else str(value)
-
-
-def _plain(value: object) -> object:
-    """An attribute as JSON has it."""
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def _word(status: int) -> str:

@@ -29,7 +29,7 @@ NA = "NA"
 _BED6 = ("chrom", "start", "end", "name", "bed_score", "strand")
 _RESULT = ("label", "score", "note")
 # What would end a line or a column.
-_UNSAFE = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
+UNSAFE = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 # A number as JSON writes it: 007 and 1_000 are text.
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
@@ -76,7 +76,7 @@ class Prediction:
 
 def shown_classes(space: Labels) -> list[str]:
     """Class names that fit a table: no tab or line end; no comma where labels are joined by one."""
-    names = [_UNSAFE.sub("_", name) for name in space.classes]
+    names = [UNSAFE.sub("_", name) for name in space.classes]
     joined = space.kind in ("multilabel", "per-base")
     return [name.replace(",", "_") for name in names] if joined else names
 
@@ -212,7 +212,7 @@ class Table:
         note = prediction.note
         if note != ".":
             return [NA, NA, note, *[NA] * len(self._more)]
-        label = _UNSAFE.sub("_", prediction.label)
+        label = UNSAFE.sub("_", prediction.label)
         row = [label, _fixed(prediction.score, self._number), note]
         if self._more and prediction.probability is None:
             row += [NA] * len(self._more)

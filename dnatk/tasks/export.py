@@ -30,10 +30,11 @@ def export_task(task: Task, directory: str | Path, *, force: bool = False) -> Pa
         )
     if not task.trunk.remote_code:
         load_scorer(task, device="cpu", precision="fp32")  # a broken task is not worth copying
-    target = check_directory(directory, marker=TASK_FILE, force=force)
     own = task.directory.resolve()
-    if own in (target.resolve(), *target.resolve().parents):
-        raise OutputError("is in the task itself", path=target, hint="export it elsewhere")
+    place = Path(directory).resolve()
+    if own in (place, *place.parents):
+        raise OutputError("is in the task itself", path=directory, hint="export it elsewhere")
+    target = check_directory(directory, marker=TASK_FILE, force=force, inputs=(own,))
     with directory_written_whole(target, replace=force) as staging:
         shutil.copytree(own, staging, dirs_exist_ok=True, copy_function=shutil.copyfile)
         for each in (staging, *filter(Path.is_dir, staging.rglob("*"))):

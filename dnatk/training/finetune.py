@@ -63,7 +63,12 @@ def finetune(
     ('binary', ('0', '1'), ['dev', 'test'])
     """
     choices = choices or TaskChoices()
-    target = check_directory(output, marker=TASK_FILE, force=force)
+    target = check_directory(
+        output,
+        marker=TASK_FILE,
+        force=force,
+        inputs=[config.model, *(data.path for data in sets.values())],
+    )
     space = sets["train"].space
     config = replace(config, metric=config.metric or PRIMARY[space.kind])
     if config.metric not in metrics_of(space.kind):

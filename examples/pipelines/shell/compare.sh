@@ -7,10 +7,17 @@
 # score are left out and counted on stderr.
 set -euo pipefail
 
+case ${1-} in
+-h | --help)
+    sed -n '2,/^[^#]/ s/^# \{0,1\}//p' "$0" # the comment above
+    exit
+    ;;
+esac
 if (($# != 4)); then
     sed -n '4p' "$0" | cut -c 5- >&2
     exit 2
 fi
+command -v dnatk >/dev/null || { echo "$0: needs dnatk, which is not in the PATH" >&2; exit 1; }
 genome=$1 regions=$2 a=$3 b=$4
 [[ -f $regions ]] || { echo "$0: $regions: is no file (it is read twice)" >&2; exit 1; }
 

@@ -7,10 +7,19 @@
 # genes nearer than that to the end of their contig get what there is. Wants bedtools.
 set -euo pipefail
 
+case ${1-} in
+-h | --help)
+    sed -n '2,/^[^#]/ s/^# \{0,1\}//p' "$0" # the comment above
+    exit
+    ;;
+esac
 if (($# < 2 || $# > 4)); then
     sed -n '4p' "$0" | cut -c 5- >&2
     exit 2
 fi
+for program in bedtools dnatk; do
+    command -v "$program" >/dev/null || { echo "$0: needs $program, which is not in the PATH" >&2; exit 1; }
+done
 genome=$1 genes=$2 task=${3:-yeast-promoter} n=${4:-10}
 
 sizes=$(mktemp)

@@ -7,10 +7,19 @@
 # score of them: BED5. WINDOW (300) should be the task's length. Wants bedtools.
 set -euo pipefail
 
+case ${1-} in
+-h | --help)
+    sed -n '2,/^[^#]/ s/^# \{0,1\}//p' "$0" # the comment above
+    exit
+    ;;
+esac
 if (($# < 1 || $# > 5)); then
     sed -n '4p' "$0" | cut -c 5- >&2
     exit 2
 fi
+for program in bedtools dnatk; do
+    command -v "$program" >/dev/null || { echo "$0: needs $program, which is not in the PATH" >&2; exit 1; }
+done
 genome=$1 task=${2:-promoter} window=${3:-300} step=${4:-100} score=${5:-0.9}
 
 sizes=$(mktemp)

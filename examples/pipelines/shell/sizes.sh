@@ -4,6 +4,12 @@
 #   sizes.sh GENOME.fa > genome.sizes
 set -euo pipefail
 
+case ${1-} in
+-h | --help)
+    sed -n '2,/^[^#]/ s/^# \{0,1\}//p' "$0" # the comment above
+    exit
+    ;;
+esac
 if (($# != 1)); then
     sed -n '4p' "$0" | cut -c 5- >&2
     exit 2
