@@ -34,6 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dnatk import read_embeddings
 from dnatk.analysis.background import draw_background, kmer_frequencies, oriented, usable_regions
 from dnatk.analysis.probe import GRID, probe, score
 from dnatk.errors import DnatkError, InputError
@@ -45,7 +46,6 @@ from dnatk.labelled.places import Spans, read_bases
 from dnatk.labelled.twins import canonical
 from dnatk.model.encoder import resolve_layer
 from dnatk.model.loading import read_model
-from dnatk import read_embeddings
 
 METRICS = ("auroc", "auprc", "accuracy")
 HELD_OUT = ["chrXIV", "chrXVI"]
