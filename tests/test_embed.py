@@ -372,7 +372,11 @@ def test_reading_refuses_other_and_unfinished_files(tmp_path):
         dnatk.read_embeddings(tmp_path / "text.h5")
     for name, attributes, message in (
         ("other", {}, "not an embedding file"),
-        ("cut", {"format": "dnatk-embedding", "complete": False}, "not complete"),
+        (
+            "cut",
+            {"format": "dnatk-embedding", "format_version": 1, "complete": False},
+            "not complete",
+        ),
     ):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             file.attrs.update(attributes)

@@ -277,6 +277,23 @@ def test_means_are_over_the_sets_of_the_baseline(evidence):
     assert lines[evidence.arms.title("wide")][:2] == ["30.0 (1)", "\N{EN DASH}"]
 
 
+def test_sets_of_fewer_seeds_have_a_table_of_their_own(evidence):
+    rows = [row("dnabert", name, seed, 0.1) for name in ("H3", "H4") for seed in (2, 3)]
+    assert list(evidence.table.split(rows, "probe", "dnabert")) == ["probe"]
+    rows += [row("dnabert", "H4ac", 2, 0.9), row("wide", "H4ac", 2, 0.9), row("wide", "H3", 2, 0.3)]
+    tables = evidence.table.split(rows, "probe", "dnabert")
+    found = {
+        heading: cells(evidence.table.markdown(own, "probe", "dnabert"))
+        for heading, own in tables.items()
+    }
+    assert list(found) == ["probe, 2 seeds", "probe, seed 2, all sets"]
+    first, second = found.values()
+    assert first["pre-training"][0] == "yeast marks: H3, H4"
+    assert first[evidence.arms.title("dnabert")][0] == "10.0 ± 0.0 (2)"
+    assert second["pre-training"][0] == "yeast marks: H3, H4, H4ac"
+    assert second[evidence.arms.title("dnabert")][0] == "36.7 (1)"
+
+
 def test_scores_stand_set_by_set(evidence):
     rows = [row("dnabert", "H4", 1, 0.25), row("wide", "H3", 1, 0.5), row("wide", "H3", 2, 0.6)]
     lines = cells(evidence.table.by_set([*rows, row("wide", "H4", 1, 0.9, method="full")], "probe"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import random_bases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_foreign import tokenizer_of
@@ -448,7 +449,8 @@ def test_whether_the_first_token_tells_of_a_sequence(name, tells, trunk_of):
 
 @pytest.mark.parametrize("command", ["embed", "finetune"])
 def test_cls_is_refused_where_nothing_tells_of_a_sequence(command, run, directory, tmp_path):
-    (tmp_path / "s.csv").write_text("sequence,label\n" + "ACGTACGT,0\nTTGCACGA,1\n" * 8)
+    lines = (f"{random_bases(20, seed)},{seed % 2}\n" for seed in range(60))
+    (tmp_path / "s.csv").write_text("sequence,label\n" + "".join(lines))
     (tmp_path / "s.fa").write_text(">a\nACGTACGT\n")
     data, pool = {"embed": ("s.fa", "cls"), "finetune": ("s.csv", "all")}[command]
     options = ("--model", directory("llama"), "--pool", pool, "--device", "cpu")

@@ -63,10 +63,10 @@ def open_rows(path: str | Path, *, complete: bool = True, only: str = "") -> h5p
 
 def _check_format(file: h5py.File, path: str | Path, complete: bool, only: str) -> None:
     found = file.attrs.get("format")
-    if not isinstance(found, str) or found not in FORMATS:
-        raise InputError("is no embedding or prediction file of dnatk", path=path)
     if only and found != only:
         raise InputError(f"is not {_CALLED[only]} of dnatk", path=path)
+    if not isinstance(found, str) or found not in FORMATS:
+        raise InputError("is no embedding or prediction file of dnatk", path=path)
     version = file.attrs.get("format_version")
     if version != FORMATS[found]:
         raise InputError(

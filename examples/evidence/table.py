@@ -3,14 +3,15 @@
 
     python examples/evidence/table.py LEDGER [--figures evidence.json] [--into docs/evidence.md]
 
-For each method: the mean MCC in percent of every arm over each group of sets (mean over seeds, and
-their standard deviation where there are two or more), and the paired difference from the baseline:
-per set, over the seeds that both arms have, then over sets, with Student's 95 % interval over sets
-and on how many sets the arm is ahead. A mean is over the sets of a group that the baseline was
-measured on, and stands only where the arm lacks none of them. Sets are not independent (the ten
-yeast marks share a genome): read the interval with that in mind. Then the scores set by set;
-overlapping against non-overlapping tokens where both were tuned on; and from the numbers that
-figures.py wrote the held-out bits and what each layer looks at.
+For each method, over the sets that the baseline was measured on in all its seeds, and where there
+are more, over all sets of the seed that has most: the mean MCC in percent of every arm over each
+group of sets (mean over seeds, and their standard deviation where there are two or more), and the
+paired difference from the baseline: per set, over the seeds that both arms have, then over sets,
+with Student's 95 % interval over sets and on how many sets the arm is ahead. A mean is over the
+sets of a group that the baseline was measured on, and stands only where the arm lacks none of them.
+Sets are not independent (the ten yeast marks share a genome): read the interval with that in mind.
+Then the scores set by set; overlapping against non-overlapping tokens where both were tuned on; and
+from the numbers that figures.py wrote the held-out bits and what each layer looks at.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -86,6 +88,24 @@ def markdown(rows: Sequence[Mapping], method: str, baseline: str) -> str:
         paired = differences(own, compared) if arm != baseline else []
         lines.append([title(arm), *means, difference(paired)])
     return lined(["pre-training", *groups, f"against {baseline}, all sets"], lines)
+
+
+def split(rows: Sequence[Mapping], method: str, baseline: str) -> dict[str, list[Mapping]]:
+    """Title -> rows of a table in which every set has the same seeds of the baseline.
+
+    Else a group's mean would be over other sets in each seed.
+    """
+    compared = scores(rows, method).get(baseline, {})
+    seeds = {name: frozenset(of) for name, of in compared.items()}
+    most = max(seeds.values(), key=len, default=frozenset())
+    if all(of == most for of in seeds.values()):
+        return {method: list(rows)}
+    counts = Counter(seed for of in seeds.values() for seed in of)
+    widest = max(counts, key=lambda seed: counts[seed])
+    return {
+        f"{method}, {len(most)} seeds": [r for r in rows if seeds.get(r["set"]) == most],
+        f"{method}, seed {widest}, all sets": [r for r in rows if r["seed"] == widest],
+    }
 
 
 def by_set(rows: Sequence[Mapping], method: str) -> str:
@@ -158,7 +178,8 @@ def report(rows: Sequence[Mapping], baseline: str, measured: Mapping[str, Mappin
     methods = dict.fromkeys(row["method"] for row in rows)
     for name in methods:
         if name in ("probe", "full"):
-            parts[name] = markdown(rows, name, baseline)
+            for heading, own in split(rows, name, baseline).items():
+                parts[heading] = markdown(own, name, baseline)
             parts[f"{name}, set by set"] = by_set(rows, name)
     if {"full", "full-other"} <= set(methods):
         parts["full and full-other"] = strides(rows)
