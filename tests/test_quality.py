@@ -174,6 +174,7 @@ def test_what_is_wrong_is_said(quality, gue, capsys):
     assert "broken.jsonl:1: is no cell of a ledger" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_trunk_cells_keep_their_tasks_and_take_them_again(quality, gue, tiny_model, monkeypatch):
     monkeypatch.setattr(quality.trunk, "TRUNK", str(tiny_model))
     monkeypatch.setattr(quality.trunk, "STEPS", {"core-tata": 4, "mouse-2": 4})
