@@ -16,6 +16,7 @@ from PIL import Image
 from test_foreign import make_foreign
 
 from dnatk.analysis.inspect import InspectOptions, inspect, tidy
+from dnatk.errors import OutputError
 from dnatk.training.config import PretrainConfig
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -339,3 +340,11 @@ def test_tidy_numbers():
 
     messy = {1: [np.float32(1 / 3), float("nan"), (2, None)], "x": {"y": -np.inf}}
     assert tidy(messy) == {"1": [0.333333, None, [2, None]], "x": {"y": None}}
+
+
+def test_what_is_read_is_not_replaced(tmp_path):
+    model = make_model(tmp_path / "looked" / "model", k=3)
+    (tmp_path / "looked" / "inspect.json").write_text("{}")
+    with pytest.raises(OutputError, match="holds what is read"):
+        inspect(model, output=tmp_path / "looked", force=True)
+    assert (model / "config.json").exists()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,7 +92,8 @@ def inspect(
         InputError, ModelError, OutputError: nothing is left under ``output``.
     """
     options, progress = options or InspectOptions(), progress or NullProgress()
-    target = None if output is None else _checked(output, force)
+    inputs = (model, fasta, options.labelled, options.labelled_dev)
+    target = None if output is None else _checked(output, force, inputs)
     if options.windows < 1:
         raise InputError("at least one window is needed", hint="--windows 1 or more")
     if fasta and not Path(fasta).is_file():
@@ -204,10 +205,11 @@ def tidy(value):
     return value
 
 
-def _checked(output: str | Path, force: bool) -> Path:
+def _checked(output: str | Path, force: bool, inputs: Iterable[str | Path]) -> Path:
     path = Path(output)
     empty = path.is_dir() and not any(path.iterdir())
-    return check_directory(path, marker="" if empty else NUMBERS_FILE, force=force or empty)
+    marker = "" if empty else NUMBERS_FILE
+    return check_directory(path, marker=marker, force=force or empty, inputs=inputs)
 
 
 def _write(findings: Findings, target: Path, force: bool, record: str, progress: Progress) -> None:

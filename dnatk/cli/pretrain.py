@@ -275,7 +275,7 @@ def command(ctx, inputs, output, resume, device, threads, weights, kmer_stride, 
         with console.progress() as progress:
             pretrain(config, output, device=device, resume=resume, progress=progress, stop=stop)
     except PeerGone:
-        if os.environ.get("RANK", "0") == "0":
+        if (os.environ.get("RANK") or "0") == "0":
             raise
         ctx.exit(1)  # once is enough
     if stop.step is None:

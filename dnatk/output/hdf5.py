@@ -21,16 +21,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
 
 from dnatk.genome.regions import Region
 from dnatk.output.provenance import printable
-
-if TYPE_CHECKING:
-    pass
 
 FORMAT = "dnatk-embedding"
 FORMAT_VERSION = 1

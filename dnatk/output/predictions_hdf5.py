@@ -17,16 +17,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dnatk.output.hdf5 import TEXT, RowFile
 from dnatk.output.status import Status
 from dnatk.output.table import NA, Labels, Prediction
-
-if TYPE_CHECKING:
-    pass
 
 FORMAT = "dnatk-prediction"
 FORMAT_VERSION = 1
