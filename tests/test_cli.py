@@ -258,7 +258,6 @@ USAGE = [
     (["predict", "r.bed", "--task", "t", "--shard", ""], "'--shard': no shard '' (write 2/8"),
     (["predict", "r.bed", "--task", "t", "--fit", "foo"], "'--fit': cannot read the fit 'foo' ("),
     (["finetune", "d.csv", "-o", "t", "--fit", "tss:5,5"], "'--fit': the fit 'tss:5,5' has no "),
-    (["finetune", "d.csv", "-o", "t", "--fit", ""], "'--fit': cannot read the fit '' (write tile"),
     ([], "Usage: dnatk"),
     (["-q", "-v", "embed", "g.fa"], "exclude each other"),
 ]

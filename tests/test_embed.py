@@ -389,6 +389,11 @@ def test_unknown_contig_error_is_a_reference_error(embed_to):
         embed_to(regions=["chrZ:1-10"])
 
 
+def test_a_whole_contig_that_is_unknown_has_its_name_alone(embed_to):
+    regions, _ = embed_to(regions=["chrZ"], on_error="na")
+    assert regions["name"].tolist() == ["chrZ"]
+
+
 def test_names_with_spaces_unicode_and_repeats_are_kept(embed_to):
     names = ["a b", "ü/x", "twice", "twice"]
     regions, _ = embed_to(bed="".join(f"chr1\t0\t90\t{name}\n" for name in names))

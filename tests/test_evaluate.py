@@ -23,6 +23,7 @@ from conftest import (
 from sklearn import metrics
 
 import dnatk
+from dnatk.labelled.read import ReadOptions
 from dnatk.tasks.registry import find_task
 
 EXACT = ("--device", "cpu", "--precision", "fp32")
@@ -290,22 +291,87 @@ def test_data_cropped_in_training_are_cropped_alike(run, tables, tmp_path, tiny_
     same(evaluated(out)["metrics"], measured(out))
 
 
-def test_a_bed_gives_what_the_training_measured(run, tmp_path, tiny_model, task_of):
-    """Regions brought to --length by the genome, in training and evaluation alike."""
+@pytest.mark.parametrize(
+    ("how", "length", "fit", "said"),
+    [
+        (("--length", 60), 60, "tile", ""),
+        (("--length", 32), 32, "center", "and so predict reads longer regions (--fit center)"),
+        (("--length", 32, "--fit", "tile"), 32, "tile", "figures may differ"),
+        ((), 35, "tile", "islands.bed: regions of 30 to 35 bases are all read as 35 (--length"),
+        (("--fit", "tss:-10,+30"), 40, "tss:-10,+30", ""),
+        (("--fit", "center"), 35, "center", "are all read as 35"),
+    ],
+)
+def test_a_bed_gives_what_the_training_measured(how, length, fit, said, run, tmp_path, tiny_model):
+    """Regions become the same bases in training, in evaluation and for predict."""
     genome, bed = genome_with_islands(tmp_path)
     out = tmp_path / "t"
     options = ["--genome", genome, "--label-column", "5", *EXACT]
     result = run(
-        "finetune", bed, "-o", out, "--model", tiny_model, "--method", "probe", "--length", 60,
+        "finetune", bed, "-o", out, "--model", tiny_model, "--method", "probe", *how,
         "--test-contig", "chr4", *options,
     )  # fmt: skip
     assert result.code == 0, result.err
+    task = json.loads((out / "task.json").read_text())
+    assert (task["length"], task["fit"]) == (length, fit)
+    assert said in result.err
+    assert said or "read" not in result.err
     test = tmp_path / "test.bed"
     lines = bed.read_text().splitlines(keepends=True)
     test.write_text("".join(line for line in lines if line.startswith("chr4\t")))
     found = run("evaluate", out, test, "--json", *options)
     assert found.code == 0, found.err
-    same(json.loads(found.out)["metrics"], measured(out))
+    if "figures may differ" in said:
+        assert json.loads(found.out)["metrics"] != measured(out)
+    else:
+        same(json.loads(found.out)["metrics"], measured(out))
+    rows = run("predict", test, "--task", out, "--genome", genome, "--no-provenance", *EXACT).out
+    right = [row.split("\t")[4] == row.split("\t")[6] for row in rows.splitlines()[1:]]
+    assert np.mean(right) == pytest.approx(json.loads(found.out)["metrics"]["accuracy"]["value"])
+
+
+@pytest.mark.parametrize("fit", ["tile", "center", "tss:-40,+20"])
+@pytest.mark.parametrize("combine", ["mean", "max"])
+def test_what_is_evaluated_is_what_predict_scores(fit, combine, run, tmp_path, task_of, genome):
+    """Of regions of any length, on both strands, and of sequences."""
+    task = task_of("binary", fit=fit, combine=combine)
+    sizes = [1, 30, 59, 60, 61, 100, 131, 240]
+    lines = [
+        f"chr1\t{1000 + 10 * i}\t{1000 + 10 * i + size}\tr\t{i % 2}\t{strand}\n"
+        for i, size in enumerate(sizes)
+        for strand in "+-"
+    ]
+    bed = tmp_path / "r.bed"
+    bed.write_text("".join(lines))
+    options = ReadOptions(genome=str(genome), labels=("5",))
+    exact = {"device": "cpu", "precision": "fp32"}
+    outputs = dnatk.evaluate(task, bed, options=options, resamples=1, **exact).outputs
+    rows = run("predict", bed, "--task", task, "--genome", genome, "--no-provenance", *EXACT).out
+    scores = [float(row.split("\t")[7]) for row in rows.splitlines()[1:]]
+    np.testing.assert_allclose(outputs[:, 1], scores, atol=6e-5)
+    sequences = [random_bases(size, seed=size) for size in sizes[1:]]
+    table = tmp_path / "s.csv"
+    table.write_text(
+        "sequence,label\n" + "".join(f"{s},{i % 2}\n" for i, s in enumerate(sequences))
+    )
+    outputs = dnatk.evaluate(task, table, resamples=1, **exact).outputs
+    scores = dnatk.predict_sequences(sequences, task=task, **exact).score
+    np.testing.assert_allclose(outputs[:, 1], scores, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("chr1\t100\t200\tr\t1\t.", "has no strand, and the fit tss:-40,-20 reads strands"),
+        ("chr1\t10\t200\tr\t1\t+", "nothing of chr1 lies at tss:-40,-20 of 10-200 (remove"),
+    ],
+)
+def test_a_five_prime_end_that_nothing_can_be_read_of(line, said, run, tmp_path, task_of, genome):
+    bed = tmp_path / "r.bed"
+    bed.write_text(f"chr1\t100\t200\tr\t0\t+\n{line}\n")
+    task = task_of("binary", fit="tss:-40,-20")
+    result = run("evaluate", task, bed, "--genome", genome, "--label-column", "5", *EXACT)
+    one_line(result, 1, f"r.bed:2: {said}")
 
 
 def genome_with_islands(directory, contigs=5, islands=12):
@@ -376,7 +442,7 @@ def test_sequences_of_n_are_left_out_and_counted(trained, run, tables, tmp_path)
     assert (facts["examples"], facts["unscored"]) == (30, 1)
     assert "1 example(s) left out" in result.err
     data.write_text("sequence,label\n" + "N" * 60 + ",1\n" + "N" * 60 + ",0\n")
-    one_line(run("evaluate", trained(), data, *EXACT), 1, "nothing could be scored")
+    one_line(run("evaluate", trained(), data, *EXACT), 1, "nothing can be scored")
 
 
 def test_one_class_leaves_metrics_undefined_and_says_so(trained, run, tables, tmp_path):

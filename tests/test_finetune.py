@@ -515,6 +515,33 @@ def test_a_model_that_learns_nothing_collapses_by_itself(finetune, tables):
     assert "for every dev sequence, with 3 seed(s)" in error_of(result)
 
 
+def test_rare_positives_are_no_collapse_where_a_threshold_is_chosen(finetune, tmp_path):
+    """Every one below one half, and in the right order: as a good model of few positives is."""
+    table = tmp_path / "rare.csv"
+    rows = [row for row in labelled_rows("binary", 900, 4) if row[1] == "0"]
+    rare = [row for row in labelled_rows("binary", 90, 5) if row[1] == "1"]
+    lines = [f"{sequence},{label}\n" for sequence, label in [*rows, *rare[:40]]]
+    table.write_text("sequence,label\n" + "".join(lines))
+    few = ("--max-steps", "1", "--lr", "1e-9", "--metric", "auroc")
+    result = finetune(table, *few, "--threshold", "mcc", method="full")
+    assert "collapsed" not in result.err
+    assert result.task["metrics"]["dev"]["mcc"]["value"] >= 0
+
+
+def test_bases_that_are_all_one_class_collapse_in_a_dev_of_few_sequences(
+    collapsing, finetune, tmp_path
+):
+    collapsing(99)
+    paths = [
+        write_labelled(tmp_path / f"{name}.csv", "per-base", n, n)
+        for name, n in (("train", 40), ("dev", 4))
+    ]
+    result = finetune(
+        paths[0], "--dev", paths[1], "--kind", "per-base", "--max-steps", "2", method="full", code=1
+    )
+    assert "for every dev base, with 3 seed(s)" in error_of(result)
+
+
 # Runs that are stopped
 
 

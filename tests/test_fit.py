@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from dnatk.errors import InputError
 from dnatk.genome.bed import read_bed
+from dnatk.genome.fit import Fit
 from dnatk.genome.regions import Region
-from dnatk.inference.fit import Fit
 from dnatk.labelled.places import resized
 
 CONTIG = 1000
@@ -71,9 +71,13 @@ def test_a_fit_that_makes_no_sense_is_refused(text, complaint):
         (990, 1000, [(990, 1000)]),
     ],
 )
-@pytest.mark.parametrize("strand", ["+", "-", "."])
+@pytest.mark.parametrize("strand", ["+", "."])
 def test_tiles(start, end, expected, strand):
     assert windows("tile", 10, start, end, strand) == expected
+
+
+def test_tiles_begin_at_the_five_prime_end():
+    assert windows("tile", 10, 100, 117, "-") == [(100, 110), (102, 112), (107, 117)]
 
 
 def test_a_task_of_one_base_tiles_base_by_base():
@@ -209,12 +213,7 @@ def test_windows_cover_the_region_are_long_and_inside_and_in_order(case, strand)
 def test_the_other_strand_is_the_mirror_image(case, ends):
     contig, start, size, length = case
     end = min(start + size, contig)
-    fits = [Fit("tss", 60, *ends), Fit("center", length)]
-    # Tiles are laid from the forward strand's start.
-    more = end - start - length
-    if more <= 0 or more % max(1, length // 2) == 0:
-        fits.append(Fit("tile", length))
-    for fit in fits:
+    for fit in (Fit("tss", 60, *ends), Fit("center", length), Fit("tile", length)):
         forward = list(fit.windows(start, end, "+", contig))
         mirrored = list(fit.windows(contig - end, contig - start, "-", contig))
         assert mirrored == [(contig - high, contig - low) for low, high in forward[::-1]], fit

@@ -75,7 +75,7 @@ def labelled(n: int, seed: int, motif: str = "TATAAAT") -> LabelledSet:
 @pytest.fixture
 def few_steps(monkeypatch):
     """So few steps that a model may still answer alike everywhere."""
-    monkeypatch.setattr("dnatk.training.fitting._collapsed", lambda *_: None)
+    monkeypatch.setattr("dnatk.training.fitting.Fitting._collapsed", lambda *_: None)
 
 
 @pytest.mark.usefixtures("few_steps")

@@ -94,6 +94,7 @@ def test_a_table_of_regions_reads_its_bases_from_the_genome(tmp_path, genome, ge
         (["0.5", "1", "2"], "regression", ("label",)),
         ([str(i) for i in range(101)], "regression", ("label",)),
         ([str(i) for i in range(100)], "multiclass", tuple(map(str, range(100)))),
+        ([f"{i}.0" for i in range(11)], "regression", ("label",)),
     ],
 )
 def test_the_kind_is_told_by_the_labels(tmp_path, labels, kind, classes):
@@ -104,6 +105,30 @@ def test_the_kind_is_told_by_the_labels(tmp_path, labels, kind, classes):
         assert data.targets[:, 0].tolist() == [float(x) for x in labels]
     else:
         assert [data.space.classes[t] for t in data.targets] == labels
+
+
+def test_classes_that_a_table_has_as_decimals(tmp_path):
+    """As pandas writes whole numbers beside gaps."""
+    data = column(tmp_path, "0.0", "1.0", "1")
+    assert data.space == LabelSpace("binary", ("0", "1"))
+    assert data.targets.tolist() == [0, 1, 1]
+    assert column(tmp_path, "0.0", "1.0", positive="0.0").space.classes == ("1", "0")
+    assert column(tmp_path, "2.0", "0", "1.0").space == LabelSpace("multiclass", ("0", "1", "2"))
+    assert column(tmp_path, "1.0", "0.0", "1.5").space.kind == "regression"
+    earlier = LabelSpace("binary", ("0.0", "1.0"))  # a task of a version that called them so
+    path = write(tmp_path / "y.csv", "sequence,label\nACGT,0.0\nACGG,1.0\n")
+    assert read_labelled(path, ReadOptions(), earlier).targets.tolist() == [0, 1]
+    path = write(tmp_path / "z.csv", "sequence,a,b\nACGT,0.0,1.0\nACGG,1.0,1\n")
+    flags = read_labelled(path, ReadOptions(labels=("a", "b")))
+    assert flags.space.kind == "multilabel"
+    assert flags.targets.tolist() == [[0, 1], [1, 1]]
+
+
+def test_values_that_are_taken_for_classes_are_told_of(tmp_path):
+    space = column(tmp_path, "20", "22", "24").space
+    path = write(tmp_path / "y.csv", "sequence,label\nACGT,43\n")
+    with pytest.raises(InputError, match=r"unknown class '43' .*; for values train with"):
+        read_labelled(path, ReadOptions(), space)
 
 
 def test_the_positive_class_by_name(tmp_path):
@@ -138,6 +163,18 @@ def test_classes_called_by_numbers_are_no_bed(tmp_path):
     path = write(tmp_path / "x.tsv", "sequence\t0\t1\nACGT\t0\t1\nGG\t1\t1\n")
     data = read_labelled(path, ReadOptions(labels=("0", "1")))
     assert data.targets.tolist() == [[0, 1], [1, 1]]
+    path = write(tmp_path / "y.tsv", "seq\t0\t1\nACGT\t0\t1\nGG\t1\t1\n")
+    assert texts(read_labelled(path, ReadOptions(labels=("0", "1")))) == ["ACGT", "GG"]
+
+
+def test_places_that_are_not_as_long_as_their_sequences_are_told_of(tmp_path, caplog):
+    text = "sequence,label,chrom,start,end\nACGT,0,c,0,4\nACGG,1,c,5,8\nACGG,1,c,15,18\n"
+    read_labelled(write(tmp_path / "x.csv", text), ReadOptions())
+    (said,) = caplog.messages
+    assert said.endswith(
+        "x.csv:3: 4 bases, but start and end are 3 apart (so in 2 of 3 rows): are they 0-based, "
+        "the end not included?"
+    )
 
 
 def test_a_label_for_each_base(tmp_path):
@@ -363,6 +400,7 @@ def test_positives_only(tmp_path):
     data = read_labelled(path, ReadOptions(genome=str(genome), negative_ratio=2))
     assert data.space == LabelSpace("binary", ("negative", "positive"))
     assert data.targets.tolist() == [1] * 30 + [0] * 60
+    assert data.lines == [*range(1, 31), *(line for line in range(1, 31) for _ in range(2))]
     assert not any("N" in text for text in texts(data)[30:])
     again = read_labelled(path, ReadOptions(genome=str(genome), negative_ratio=2))
     assert texts(again) == texts(data)

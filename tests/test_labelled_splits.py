@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from dnatk.errors import InputError
 from dnatk.genome.regions import Region
 from dnatk.kmers import reverse_complement
+from dnatk.labelled import splits
 from dnatk.labelled.dataset import LabelledSet, LabelSpace
 from dnatk.labelled.doctor import drop_leaks, examine
 from dnatk.labelled.splits import split_set
@@ -93,6 +94,17 @@ def test_rare_labels_add_up():
     data = make_set([random_bases(30, i) for i in range(128)], flags, space)
     sizes = [len(part) for part in split_set(data, "random").values()]
     assert sizes[1:] == [13, 13]
+
+
+def test_a_draft_assembly_is_split_as_well(monkeypatch):
+    """Thousands of contigs, by few tries: sizes and classes come near all the same."""
+    tries, choose = [], splits._choose
+    monkeypatch.setattr(splits, "_choose", lambda *of: tries.append(1) or choose(*of))
+    parts = split_set(balanced(6000, [f"contig{i // 2}" for i in range(6000)]))
+    assert len(tries) == 33
+    for name in ("dev", "test"):
+        assert 580 <= len(parts[name]) <= 620
+        assert abs(parts[name].class_counts() / len(parts[name]) - 0.5).max() < 0.02
 
 
 def test_chromosome_splits_take_whole_contigs():

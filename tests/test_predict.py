@@ -105,9 +105,9 @@ def test_extension_stops_at_the_ends_of_a_contig(predict_on, probability, genome
 
 @pytest.mark.parametrize("strand", ["+", "-"])
 def test_a_longer_region_is_tiled(strand, predict_on, probability, genome_sequences):
-    """Windows of L every L/2, the last one at the region's end; mean, max, or a row each."""
+    """Windows of L every L/2 from the 5' end, the last one at the region's other end."""
     bed = f"chr1\t1000\t1130\tlong\t7\t{strand}\n"
-    starts = [1000, 1030, 1060, 1070]
+    starts = [1000, 1030, 1060, 1070] if strand == "+" else [1000, 1010, 1040, 1070]
     windows = [genome_sequences["chr1"][s : s + L] for s in starts]
     if strand == "-":
         windows = [reverse_complement(window) for window in windows]
@@ -124,6 +124,25 @@ def test_a_longer_region_is_tiled(strand, predict_on, probability, genome_sequen
     assert [(int(r["start"]), int(r["end"])) for r in rows] == [(s, s + L) for s in starts]
     assert {(r["name"], r["bed_score"], r["strand"]) for r in rows} == {("long", "7", strand)}
     np.testing.assert_allclose([row["score"] for row in rows], wanted, atol=1e-4)
+
+
+def test_a_tile_of_a_region_without_a_name_is_called_by_its_own_place(
+    run, genome, task_of, tmp_path
+):
+    bed, out = tmp_path / "in.bed", tmp_path / "out.h5"
+    bed.write_text("chr1\t1000\t1090\n")
+    options = ("--combine", "tiles", "-o", tmp_path / "out.bed", "--h5", out)
+    done = run("predict", bed, "--task", task_of("binary"), "--genome", genome, *options, *EXACT)
+    assert done.code == 0, done.err
+    names = dnatk.read_predictions(out)[0].name.tolist()
+    assert names == ["chr1:1001-1060", "chr1:1031-1090"]
+
+
+def test_the_centre_of_a_sequence_is_one_row_though_tiles_are_asked_for(run, task_of, tmp_path):
+    fasta = write_fasta(tmp_path / "s.fa", {"a": random_bases(200, 3)})
+    options = ("--fit", "center", "--combine", "tiles", *EXACT)
+    (row,) = table(run("predict", fasta, "--task", task_of("binary"), *options).out)
+    assert (row["name"], row["start"], row["end"]) == ("a", "0", "200")
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass"])
@@ -778,14 +797,15 @@ def test_runs_of_bases_follow_the_strand(predict_on, genome_sequences, task_of):
 def test_bases_of_a_tiled_region_take_the_mean_of_its_windows(
     strand, predict_on, genome_sequences, task_of
 ):
-    """The same windows of the genome on either strand; runs are told along the strand."""
+    """Windows and runs are those of the strand."""
     scorer = load_scorer(find_task(task_of("per-base")), device="cpu", precision="fp32")
     (row,) = predict_on(f"chr1\t1000\t1130\tx\t0\t{strand}\n", kind="per-base")
     total_BC, count_B = np.zeros((130, 2)), np.zeros((130, 1))
+    text = genome_sequences["chr1"][1000:1130]
+    if strand == "-":
+        text = reverse_complement(text)
     for start in (0, 30, 60, 70):
-        window = genome_sequences["chr1"][1000 + start : 1060 + start]
-        if strand == "-":
-            window, start = reverse_complement(window), 130 - 60 - start
+        window = text[start : start + 60]
         (output,) = score_sequences(scorer, [np.frombuffer(window.encode(), dtype=np.uint8)])
         total_BC[start : start + 60] += output
         count_B[start : start + 60] += 1

@@ -100,12 +100,14 @@ def test_metrics_tell_the_phases(finished, config):
 
 def test_metrics_tell_the_speed(finished):
     rows = [row for row in metrics(finished) if "loss" in row]
+    before = 0
     for row in rows:
         assert row["seconds_per_step"] > 0
         tokens = row["tokens_per_second"] * row["seconds_per_step"]
-        assert tokens == pytest.approx(8 * 66, rel=0.01)
+        assert tokens == pytest.approx(row["tokens"] - before, rel=0.01)
+        assert 8 * (66 - 8) < row["tokens"] - before <= 8 * 66
         assert row["mfu"] > 0  # above 1 where the machine was busy while its peak was measured
-    assert [row["tokens"] for row in rows] == [8 * 66 * step for step in range(1, 17)]
+        before = row["tokens"]
 
 
 def test_a_line_is_the_mean_of_its_steps(config, finished, tmp_path):

@@ -5,6 +5,7 @@ The processes are real ones that torchrun starts; they meet by gloo.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -16,8 +17,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import Result, random_bases, write_fasta
+from conftest import Result, random_bases, write_fasta, write_labelled
 
+import dnatk
 from dnatk.errors import InputError
 from dnatk.inference.ranks import Ranks
 
@@ -135,6 +137,27 @@ def predict_args(here, task_of):
 
 
 # A process and its place
+
+
+@pytest.mark.parametrize("method", ["full", pytest.param("lora", marks=pytest.mark.slow)])
+def test_two_processes_finetune_a_task(method, tmp_path, tiny_model):
+    """Each measures the task that it wrote, and one of them leaves its own."""
+    sets = {
+        name: write_labelled(tmp_path / f"{name}.csv", "binary", n, n)
+        for name, n in (("train", 64), ("dev", 20), ("test", 20))
+    }
+    done = torchrun(
+        "finetune", sets["train"], "--dev", sets["dev"], "--test", sets["test"], "-o",
+        tmp_path / "task", "--model", tiny_model, "--method", method, "--head-start", "probe",
+        "--max-steps", 2, "--lr", "1e-5",
+        "--device", "cpu", "--precision", "fp32",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    task = json.loads((tmp_path / "task" / "task.json").read_text())
+    found = dnatk.evaluate(
+        tmp_path / "task", sets["test"], resamples=1, device="cpu", precision="fp32"
+    )
+    assert found.metrics["mcc"].value == pytest.approx(task["metrics"]["test"]["mcc"]["value"])
 
 
 def test_alone_without_torchrun(monkeypatch):

@@ -218,7 +218,7 @@ def command(
     from pathlib import Path
 
     from dnatk.errors import InputError
-    from dnatk.inference.fit import Fit
+    from dnatk.genome.fit import Fit
     from dnatk.labelled.doctor import examine
     from dnatk.labelled.prepare import Files, Splitting, read_sets, split_in_words
     from dnatk.model.placement import prepare_cpu
@@ -242,12 +242,20 @@ def command(
             kind=kind or "",
             positive=positive,
             length=length or 0,
+            fit=fit or "tile",
             seed=options["seed"],
         ),
         splitting,
         drop=drop_leaks,
     )
     console.say(aligned(report.header, report.rows))
+    if any(labelled.cut for labelled in sets.values()) and not fit.startswith("tss"):
+        what = "here longer sequences are cut to their middle"
+        if fit == "tile":
+            console.say(f"{what}, predict scores all of them (--fit tile): figures may differ")
+        elif not fit:
+            console.say(f"{what}, and so predict reads longer regions (--fit center)")
+            fit = "center"
     for flaw in report.flaws:
         console.say(f"check: {flaw}")
     if dropped:
@@ -272,7 +280,7 @@ def command(
         description=description,
         class_names=tuple(filter(None, (part.strip() for part in class_names.split(",")))),
         length=length or 0,
-        fit=fit,
+        fit=fit or "tile",
         combine=combine,
         rc=rc,
         stranded=stranded,

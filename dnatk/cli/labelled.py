@@ -69,6 +69,7 @@ def read_options(
     kind: str = "",
     positive: str = "",
     length: int = 0,
+    fit: str = "tile",
     seed: int = 42,
 ):
     """The :class:`ReadOptions` of these options."""
@@ -85,5 +86,6 @@ def read_options(
         kind=kind,
         positive=positive,
         length=length,
+        fit=fit,
         seed=seed,
     )

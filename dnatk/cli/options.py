@@ -44,7 +44,7 @@ class FitText(click.ParamType):
     name = "fit"
 
     def convert(self, value, param, ctx):
-        from dnatk.inference.fit import Fit
+        from dnatk.genome.fit import Fit
 
         if param is None or value != param.default:  # "" where that is the task's own
             try:

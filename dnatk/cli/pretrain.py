@@ -165,7 +165,7 @@ from dnatk.cli.options import SEED, FiniteRange, device_option, precision_option
     "--weights",
     default="",
     metavar="W,W,..",
-    help="Share of each input in the mixture.  [default: by its bases]",
+    help="Share of each input in the tokens trained on.  [default: by its bases]",
 )
 @click.option(
     "--temperature",
@@ -173,8 +173,8 @@ from dnatk.cli.options import SEED, FiniteRange, device_option, precision_option
     default=1.0,
     show_default=True,
     metavar="T",
-    help="Without --weights, draw inputs in proportion to (share of bases)^T: 1 by their bases, 0 "
-    "all alike.",
+    help="Without --weights, inputs have shares in proportion to (share of bases)^T: 1 by their "
+    "bases, 0 all alike.",
 )
 @click.option(
     "--repeat-weight",

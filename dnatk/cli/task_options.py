@@ -19,10 +19,10 @@ task_options = options(
     click.option(
         "--fit",
         type=FitText(),
-        default="tile",
-        show_default=True,
+        default="",
         metavar="tile|center|tss:A,B",
-        help="How predict brings regions to the task's length, unless told otherwise.",
+        help="How regions are brought to the task's length, here and by evaluate and predict.  "
+        "[default: center where some are longer here, else tile]",
     ),
     click.option(
         "--combine",

@@ -72,7 +72,7 @@ def parse_region(text: str, lengths: dict[str, int]) -> Region:
     match = _REGION.match(text)
     if match is None or not match["start"]:
         if match is not None and match["contig"] == text and ":" not in text:
-            return Region(text, 0, lengths.get(text, 1), source="--region")
+            return Region(text, 0, 1, name=text, source="--region")  # an unknown contig, whole
         raise InputError(f"cannot read the region '{text}'", hint="write chr1:1-100 or chr1")
     contig, start = match["contig"], int(match["start"].replace(",", ""))
     # A start past the contig's end is left to Genome.check, which says so.

@@ -40,12 +40,12 @@ class Evaluation:
 def read_for_task(path: str, task: Task, options: ReadOptions) -> LabelledSet:
     """Labelled data whose labels are the task's, by its own names or by those in words.
 
-    Sequences and regions are brought to the length that the training data were brought to.
+    What is read of them is what ``predict`` reads, so that the figures are those of its rows.
 
     Raises:
         InputError: as :func:`read_labelled`; an unknown class names those of the task.
     """
-    options = replace(options, length=options.length or task.details.get("read_length", 0))
+    options = replace(options, length=task.length, fit=task.fit, cut=False)
     try:
         return read_labelled(path, options, task.space)
     except InputError:
@@ -98,7 +98,7 @@ def evaluate(
     outputs = score_sequences(scorer, data.sequences, batch_tokens=batch_tokens, progress=progress)
     scored = {i: output for i, output in enumerate(outputs) if output is not None}
     if not scored:
-        raise InputError("nothing could be scored: no k-mer free of N", path=data.path)
+        raise InputError("nothing can be scored: no sequence has a k-mer free of N", path=data.path)
     known = data.take(list(scored))
     targets = known.flat_targets()
     flat, group_N = flat_outputs(task, list(scored.values())), known.target_groups()

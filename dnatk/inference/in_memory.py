@@ -13,11 +13,11 @@ import numpy as np
 
 from dnatk.errors import InputError
 from dnatk.genome.fasta import check_nucleotides
+from dnatk.genome.fit import Fit
 from dnatk.genome.regions import Region
 from dnatk.inference.batches import Row
 from dnatk.inference.embed_options import EmbedOptions
 from dnatk.inference.engine import Engine
-from dnatk.inference.fit import Fit
 from dnatk.inference.pooled import Pooled, not_finite
 from dnatk.inference.predict_options import PredictOptions
 from dnatk.inference.scored import Scored
@@ -163,7 +163,7 @@ def predict_sequences(
     label = Labeller(space, scorer.task.thresholds or None)
     scored = Scored(scorer, combine="mean" if options.combine == "tiles" else options.combine)
     way = Fit.parse(options.fit, scorer.task.length)
-    rows = scored_rows(scorer, scored, checked, options.rc, batch_tokens, progress, way)
+    rows = scored_rows(scorer, scored, checked, way, options.rc, batch_tokens, progress)
     predictions = [
         Prediction.unscored(row.region, Status(row.status).note)
         if (output_C := scored.output(row)) is None

@@ -12,9 +12,9 @@ from typing import TextIO, cast
 from dnatk.errors import InputError, OutputError
 from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome
+from dnatk.genome.fit import Fit
 from dnatk.genome.locate import find_genome
 from dnatk.genome.sniff import open_regions_or_sequences
-from dnatk.inference.fit import Fit
 from dnatk.inference.predict_job import Job, PredictSummary, Work
 from dnatk.inference.predict_options import PredictOptions
 from dnatk.inference.predict_report import Report

@@ -14,11 +14,11 @@ from dnatk import __version__
 from dnatk.errors import InputError
 from dnatk.genome.fasta import Genome
 from dnatk.genome.files import readable_again
+from dnatk.genome.fit import Fit
 from dnatk.genome.regions import Region
 from dnatk.genome.sniff import open_regions_or_sequences
 from dnatk.inference.batches import Tile
 from dnatk.inference.engine import Engine
-from dnatk.inference.fit import Fit
 from dnatk.inference.parts import Share, part_bases
 from dnatk.inference.predict_options import PredictOptions
 from dnatk.inference.predict_rows import record_rows, region_rows

@@ -10,9 +10,9 @@ import numpy as np
 
 from dnatk.errors import InputError, ReferenceError_
 from dnatk.genome.fasta import Genome
+from dnatk.genome.fit import Fit
 from dnatk.genome.regions import Region
 from dnatk.inference.batches import Row, Tile
-from dnatk.inference.fit import Fit
 from dnatk.inference.predict_options import PredictOptions
 from dnatk.inference.sequences import record_windows, row_tiles
 from dnatk.kmers import Tokens, reverse_complement
@@ -49,7 +49,7 @@ def record_rows(
     """The tiles of each record, numbered with its part; ``source`` names the file in errors."""
     for part, (name, bases) in records:
         windows = record_windows(bases, fit)
-        if options.combine == "tiles" and len(bases) > fit.length:
+        if options.combine == "tiles" and fit.kind != "center" and len(bases) > fit.length:
             for start, piece in windows:
                 region = Region(name, start, start + len(piece), name=name, source=source)
                 row = Row(region, part=part)
@@ -156,4 +156,6 @@ def _no_strand(region: Region, what: str) -> InputError:
 def _piece(region: Region, start: int, end: int) -> Region:
     """A window of a region as a row of its own: its coordinates, the region's other columns."""
     fields = (region.contig, str(start), str(end), *region.fields[3:])
-    return replace(region, start=start, end=end, fields=fields)
+    named = replace(region, name="").name != region.name  # else its place is its name
+    name = region.name if named else ""
+    return replace(region, start=start, end=end, name=name, fields=fields)

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from dnatk.genome.fit import Fit
 from dnatk.genome.regions import Region
 from dnatk.inference.batches import Row, Tile, fresh_bases
 from dnatk.inference.engine import Engine
-from dnatk.inference.fit import Fit
 from dnatk.inference.scored import Scored
 from dnatk.kmers import Tokens
 from dnatk.output.status import Status
@@ -70,12 +70,14 @@ def score_sequences(
     """Outputs of each sequence, (C,) or per base (L_i, C); None where no k-mer is free of N.
 
     Args:
-        sequences: uint8 ASCII bases; those longer than the task's length are scored in windows,
-            combined as the task says.
+        sequences: uint8 ASCII bases; those longer than the task's length are cut, and windows
+            combined, as the task says.
         raw: logits instead of calibrated probabilities or values.
     """
-    scored = Scored(scorer, combine=scorer.task.combine, raw=raw)
-    rows = scored_rows(scorer, scored, sequences, scorer.task.rc, batch_tokens, progress)
+    task = scorer.task
+    scored = Scored(scorer, combine=task.combine, raw=raw)
+    fit = Fit.parse(task.fit, task.length)
+    rows = scored_rows(scorer, scored, sequences, fit, task.rc, batch_tokens, progress)
     return [scored.output(row) for row in rows]
 
 
@@ -88,8 +90,8 @@ def pooled_sequences(
     scorer: Scorer, sequences: Sequence[np.ndarray], progress: Progress | None = None
 ) -> np.ndarray:
     """(N, P) what the head sees of each sequence; every one needs a valid token."""
-    scored = Scored(scorer, raw=True)
-    rows = scored_rows(scorer, scored, sequences, "none", None, progress)
+    scored, fit = Scored(scorer, raw=True), Fit("tile", scorer.task.length)
+    rows = scored_rows(scorer, scored, sequences, fit, "none", None, progress)
     return np.stack([scored.vector(row) for row in rows])
 
 
@@ -97,14 +99,13 @@ def scored_rows(
     scorer: Scorer,
     scored: Scored,
     sequences: Sequence[np.ndarray],
+    fit: Fit,
     rc: str,
     batch_tokens: int | None,
     progress: Progress | None,
-    fit: Fit | None = None,
 ) -> Iterator[Row]:
-    """A finished row of each sequence, for ``scored`` to read; fit None: tile."""
+    """A finished row of each sequence, for ``scored`` to read."""
     engine = Engine(scorer.encoder, scorer.tokens, scored, rc=rc, batch_tokens=batch_tokens)
-    fit = fit or Fit.parse("tile", scorer.task.length)
     progress = progress or NullProgress()
     progress.start("scoring", len(sequences), "sequences")
     tiles = (

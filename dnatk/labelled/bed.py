@@ -41,7 +41,8 @@ def rows_of_bed(
     with Genome(resolve_genome(options.genome, os.environ)) as genome:
         given = _checked(path, genome)
         regions = [fitted(region, options, genome) for region in given]
-        rows = Rows(str(path), names)
+        shorter = any(len(a) < len(b) for a, b in zip(regions, given, strict=True))
+        rows = Rows(str(path), names, cut=shorter)
         for region in regions:
             cells = tuple(_cell(region, column) for column in columns) or (positive,)
             rows.add(read_bases(genome, region), cells, region.name, region.line, region)

@@ -66,6 +66,7 @@ class LabelledSet:
             positive, for a sampled negative).
         path: the file as given.
         regions: where each lies on its genome, 0-based half-open; None where that is unknown.
+        cut: whether some of the file were longer and are cut to their middle.
     """
 
     space: LabelSpace
@@ -75,6 +76,7 @@ class LabelledSet:
     lines: list[int]
     path: str
     regions: list[Region] | None = None
+    cut: bool = False
 
     def __len__(self) -> int:
         return len(self.sequences)

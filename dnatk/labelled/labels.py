@@ -5,6 +5,7 @@ N examples, C classes or outputs, L_i bases of example i.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,9 +15,10 @@ from dnatk.errors import InputError
 from dnatk.labelled.dataset import LabelSpace
 from dnatk.labelled.rows import ReadOptions, Rows
 
-MISSING = frozenset(("", ".", "na", "n/a", "nan", "null"))
+MISSING = frozenset(("", ".", "na", "n/a", "#n/a", "<na>", "nan", "null"))
 POSITIVE = frozenset(("1", "true", "positive", "yes", "pos"))
-MOST_CLASSES = 100
+# More different whole numbers are values; those written with a decimal point (24.0) sooner.
+MOST_CLASSES, MOST_DECIMAL_CLASSES = 100, 10
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -49,19 +51,22 @@ def apply_labels(
 def infer_kind(rows: Rows) -> str:
     """The kind of label that texts look like.
 
-    One column: two different labels are binary; numbers with a fraction, or more than 100
-    different integers, regression; up to 100 different integers or words multiclass. Several
-    columns: multilabel if all are 0 and 1, else regression. Never per-base.
+    One column: two different labels are binary; numbers with a fraction, more than 100 different
+    whole ones, or more than 10 that are written with a decimal point, regression; others and words
+    multiclass. Several columns: multilabel if all are 0 and 1, else regression. Never per-base.
     """
     if len(rows.columns) > 1:
-        return "multilabel" if all({*c} <= {"0", "1"} for c in rows.cells) else "regression"
-    texts = {cell for (cell,) in rows.cells}
+        flags = {as_number(text) for cells in rows.cells for text in cells} <= {0, 1}
+        return "multilabel" if flags else "regression"
+    texts = {class_text(cell) for (cell,) in rows.cells}
     if len(texts) <= 2:
         return "binary"
     numbers = {text: as_number(text) for text in texts}
     fractions = [x for x in numbers.values() if x is not None and x != int(x)]
     words = None in numbers.values()
-    if fractions or (len(texts) > MOST_CLASSES and not words):
+    decimals = any("." in cell for (cell,) in rows.cells)
+    most = MOST_DECIMAL_CLASSES if decimals else MOST_CLASSES
+    if fractions or (len(texts) > most and not words):
         return "regression"
     if len(texts) > MOST_CLASSES:
         raise InputError(
@@ -79,6 +84,11 @@ def as_number(text: str) -> float | None:
     except ValueError:
         return None
     return value if np.isfinite(value) and "_" not in text else None
+
+
+def class_text(text: str) -> str:
+    """A class as it is called: ``1`` where a table has ``1.0``, as pandas writes it beside gaps."""
+    return re.sub(r"(?a)^(-?\d+)\.0*$", r"\1", text)
 
 
 def sort_classes(texts: set[str]) -> list[str]:
@@ -121,7 +131,7 @@ def _make_space(rows: Rows, options: ReadOptions) -> LabelSpace:
                 path=rows.path,
                 hint="--kind multiclass",
             )
-        classes = _positive_last(classes, options.positive, rows.path)
+        classes = _positive_last(classes, class_text(options.positive), rows.path)
     return LabelSpace(kind, tuple(classes))
 
 
@@ -172,7 +182,7 @@ def _tokens(cell: str, kind: str) -> Sequence[str]:
     if kind == "multilabel":
         return [text for text in map(str.strip, cell.split(";")) if text]
     if kind != "per-base":
-        return [cell]
+        return [class_text(cell)]
     return cell.replace(",", " ").split() if "," in cell or " " in cell else cell
 
 
@@ -184,12 +194,16 @@ class _Index:
         self._numbers = {name: number for number, name in enumerate(space.classes)}
 
     def of(self, text: str, line: int) -> int:
-        number = self._numbers.get(text)
+        number = self._numbers.get(text, self._numbers.get(class_text(text)))
         if number is None:
             shown = ", ".join(self._space.classes[:10])
             more = ", ..." if self._space.n_outputs > 10 else ""
+            values = as_number(text) is not None and self._space.kind == "multiclass"
             raise InputError(
-                f"unknown class '{text}'", path=self._path, line=line, hint=f"known: {shown}{more}"
+                f"unknown class '{text}'",
+                path=self._path,
+                line=line,
+                hint=f"known: {shown}{more}{'; for values train with --kind regression' * values}",
             )
         return number
 
@@ -231,13 +245,13 @@ def _flags(rows: Rows, space: LabelSpace) -> np.ndarray:
             flags_NC[row, index.all_of(_tokens(cells[0], "multilabel"), line)] = 1
             continue
         for column, text in enumerate(cells):
-            if text not in ("0", "1"):
+            if as_number(text) not in (0, 1):
                 raise InputError(
                     f"'{text}' in '{rows.columns[column]}' is neither 0 nor 1",
                     path=rows.path,
                     line=line,
                 )
-            flags_NC[row, column] = text == "1"
+            flags_NC[row, column] = as_number(text)
     return flags_NC
 
 

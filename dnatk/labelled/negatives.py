@@ -107,7 +107,8 @@ def unlike_places(
                     hint="fewer with --negative-ratio, or shuffled: --negatives dinucleotide",
                 )
             used.add((start, len(region)))
-            drawn[row] = Region(contig, start, start + len(region), region.strand)
+            end = start + len(region)
+            drawn[row] = Region(contig, start, end, region.strand, "", region.source, region.line)
     return drawn
 
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from dnatk.errors import InputError
 from dnatk.genome.fasta import Genome
+from dnatk.genome.fit import Fit
 from dnatk.genome.regions import Region, middle
 from dnatk.kmers import reverse_complement
 from dnatk.labelled.rows import ReadOptions
@@ -21,15 +23,38 @@ def resized(region: Region, length: int) -> Region:
 
 
 def fitted(region: Region, options: ReadOptions, genome: Genome) -> Region:
-    """The part of the genome that stands for a region: ``options.length`` bases, where that is set.
+    """The part of the genome that stands for a region, by ``options``: as ``predict`` reads it.
 
     Cut at the contig's ends. Where each base has its label nothing is added: there is no label for
     it (and what is too long is cut later, together with its labels).
+
+    Raises:
+        InputError: a window of the 5' end lies beyond the contig, or there is no strand to tell it.
     """
     if not options.length or options.kind == "per-base":
         return region
-    fit = resized(region, options.length)
-    return replace(fit, start=max(fit.start, 0), end=min(fit.end, genome.lengths[fit.contig]))
+    fit = Fit.parse(options.fit, options.length)
+    if fit.kind == "tile" and len(region) > fit.length:
+        if not options.cut:
+            return region
+        fit = Fit("center", options.length)
+    if fit.kind == "tss" and region.strand == ".":
+        raise InputError(
+            f"has no strand, and the fit {fit} reads strands",
+            path=region.source,
+            line=region.line,
+            hint="give + or - in column 6",
+        )
+    places = fit.windows(region.start, region.end, region.strand, genome.lengths[region.contig])
+    window = next(places, None)
+    if window is None:
+        raise InputError(
+            f"nothing of {region.contig} lies at {fit} of {region.start}-{region.end}",
+            path=region.source,
+            line=region.line,
+            hint="remove the line",
+        )
+    return replace(region, start=window[0], end=window[1])
 
 
 def read_bases(genome: Genome, region: Region) -> np.ndarray:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import sys
+from dataclasses import dataclass, replace
 
 from dnatk.errors import InputError
+from dnatk.genome.fit import Fit
 from dnatk.labelled.dataset import LabelledSet
 from dnatk.labelled.doctor import Report, drop_leaks, examine
 from dnatk.labelled.read import ReadOptions, places, read_labelled
 from dnatk.labelled.splits import split_set, way_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,13 @@ def read_sets(
 ) -> tuple[dict[str, LabelledSet], Report, int]:
     """({"train", "dev", perhaps "test"}, what the check found, training sequences dropped).
 
-    The report is of the data as they came; ``drop`` then removes leaks.
+    The report is of the data as they came; ``drop`` then removes leaks. Regions of a genome become
+    equally long, as ``predict`` will read them: where ``options`` have no length, the fit's or that
+    of the longest.
     """
     others = {name: path for name, path in (("dev", files.dev), ("test", files.test)) if path}
+    if not options.length:
+        options = replace(options, length=_length([files.data, *others.values()], options))
     # Negatives drawn for one file keep clear of the others: their examples, and what was drawn.
     known = [place for path in others.values() for place in places(path, options)]
     data = read_labelled(files.data, options, avoid=known)
@@ -90,3 +99,20 @@ def read_sets(
         return sets, report, 0
     sets, dropped = drop_leaks(sets)
     return sets, report, dropped
+
+
+def _length(paths: list[str], options: ReadOptions) -> int:
+    """Bases that the regions of these files are brought to; 0 where none is read from a genome."""
+    regions = [region for path in paths for region in places(path, options)]
+    if not regions or options.kind == "per-base":
+        return 0
+    fit = Fit.parse(options.fit, sys.maxsize)
+    if fit.kind == "tss":
+        return fit.last - fit.first
+    lengths = [len(region) for region in regions]
+    if min(lengths) < max(lengths):
+        log.warning(
+            "%s: regions of %d to %d bases are all read as %d (--length chooses)",
+            *(paths[0], min(lengths), max(lengths), max(lengths)),
+        )
+    return max(lengths)

@@ -16,7 +16,7 @@ from dnatk.labelled.fasta import rows_of_fasta
 from dnatk.labelled.labels import apply_labels
 from dnatk.labelled.places import resized
 from dnatk.labelled.rows import ReadOptions
-from dnatk.labelled.tables import rows_of_table
+from dnatk.labelled.tables import SEQUENCE, rows_of_table
 
 __all__ = ["ReadOptions", "content_kind", "crop", "read_labelled"]
 
@@ -57,9 +57,9 @@ def read_labelled(
         rows = (rows_of_fasta if content == "fasta" else rows_of_table)(path, options, space)
     space, targets = apply_labels(rows, options, space)
     data = LabelledSet(
-        space, rows.sequences, targets, rows.names, rows.lines, rows.path, rows.regions
+        space, rows.sequences, targets, rows.names, rows.lines, rows.path, rows.regions, rows.cut
     )
-    return crop(data, options.length) if options.length else data
+    return crop(data, options.length) if options.length and options.cut else data
 
 
 def places(path: str | Path, options: ReadOptions) -> list[Region]:
@@ -88,7 +88,8 @@ def content_kind(path: str | Path) -> str:
             first, *more = line.split("\t") if "\t" in line else line.split()
             numbers = [text.removeprefix("-").isdigit() for text in more[:2]]
             # Classes may be called 0 and 1.
-            return "bed" if numbers == [True, True] and first.lower() != "sequence" else "table"
+            header = first.lower() in SEQUENCE
+            return "bed" if numbers == [True, True] and not header else "table"
     return "table"  # where an empty file is told of
 
 
@@ -106,4 +107,4 @@ def crop(data: LabelledSet, length: int) -> LabelledSet:
         if regions is not None and len(regions[row]) == len(sequences[row]):
             regions[row] = resized(regions[row], length)
         sequences[row] = sequences[row][start:end]
-    return replace(data, sequences=sequences, targets=targets, regions=regions)
+    return replace(data, sequences=sequences, targets=targets, regions=regions, cut=True)

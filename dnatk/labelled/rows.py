@@ -32,9 +32,12 @@ class ReadOptions:
         header_label: the key in FASTA headers (``key=value``); "" is explained at
             :mod:`dnatk.labelled.fasta`.
         genome: FASTA that the regions of a BED (or a table without bases) are read from.
-        length: longer sequences are cut to their middle; regions read from the genome are brought
-            to this length round their middle (shorter at a contig's end; never made longer where
-            each base has its label). 0 leaves them alone.
+        length: sequences are cut, and regions of the genome brought to it (shorter at a contig's
+            end; never made longer where each base has its label). 0 leaves them alone.
+        fit: how regions are: "tile" and "center" round their middle, "tss:-250,+50" to those bases
+            of their 5' end; see :class:`dnatk.genome.fit.Fit`.
+        cut: whether longer sequences, and by "tile" longer regions, are cut to their middle: an
+            example to learn from is one window. False leaves them whole.
         negatives: how negatives are drawn where a BED has positives only: "gc" (places of like GC),
             "dinucleotide" (shuffled copies) or "random" (places).
         negative_ratio: negatives to a positive.
@@ -49,6 +52,8 @@ class ReadOptions:
     header_label: str = ""
     genome: str = ""
     length: int = 0
+    fit: str = "tile"
+    cut: bool = True
     negatives: str = "gc"
     negative_ratio: float = 1.0
     seed: int = 42
@@ -77,6 +82,7 @@ class Rows:
         cells: N tuples of label texts, one for each of ``columns``.
         names, lines: what each is called and where it stands.
         regions: None unless every example has one.
+        cut: whether a longer region was cut to its middle.
     """
 
     path: str
@@ -86,6 +92,7 @@ class Rows:
     names: list[str] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     regions: list[Region] | None = None
+    cut: bool = False
 
     def add(
         self,

@@ -17,8 +17,9 @@ from dnatk.labelled.twins import twin_groups
 HOW = ("auto", "random", "chromosome")
 _TRAIN, _DEV, _TEST = range(3)
 _NAMES = ("train", "dev", "test")
-# Random choices of contigs of which the one that comes closest to the fractions is taken.
-_CHOICES = 200
+# Random choices of contigs of which the one that comes closest to the fractions is taken: so many
+# of few contigs. Of thousands each comes close, and takes its time.
+_CHOICES, _FEWEST_CHOICES, _CONTIGS_LOOKED_AT = 200, 5, 100_000
 
 
 def split_set(
@@ -153,7 +154,8 @@ def _by_contig(
     np.add.at(count_GS, (contig_N, stratum_N), 1)
     share_GS = count_GS / count_GS.sum(axis=0)
     rng = np.random.default_rng(seed)
-    choices = [_choose(part_G, free, share_GS, open_parts, rng) for _ in range(_CHOICES)]
+    tries = max(_FEWEST_CHOICES, min(_CHOICES, _CONTIGS_LOOKED_AT // len(free)))
+    choices = [_choose(part_G, free, share_GS, open_parts, rng) for _ in range(tries)]
     _, part_G = min(choices, key=lambda choice: choice[0])
     return part_G[contig_N]
 

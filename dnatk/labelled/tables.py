@@ -8,6 +8,7 @@ half-open, as in BED); where there is no sequence column, its bases are read fro
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,9 @@ from dnatk.labelled.dataset import LabelSpace
 from dnatk.labelled.places import fitted, read_bases
 from dnatk.labelled.rows import DEFAULT_LABELS, ReadOptions, Rows, clean_bases, own_columns
 
+log = logging.getLogger(__name__)
+
+SEQUENCE = ("sequence", "seq")
 _CONTIG = ("chrom", "chr", "contig", "chromosome")
 
 
@@ -165,7 +169,7 @@ def rows_of_table(path: str | Path, options: ReadOptions, space: LabelSpace | No
     place = [table.column(*_CONTIG), table.column("start"), table.column("end")]
     strand, name = table.column("strand"), table.column("name", "id")
     from_genome = bool(options.genome) and None not in place and not options.sequence
-    wanted = (options.sequence,) if options.sequence else ("sequence", "seq")
+    wanted = (options.sequence,) if options.sequence else SEQUENCE
     sequence = table.column(*wanted)
     if sequence is None and not from_genome:
         hint = "name yours with --sequence-column"
@@ -188,11 +192,27 @@ def rows_of_table(path: str | Path, options: ReadOptions, space: LabelSpace | No
                 bases = clean_bases(fields[sequence], str(path), line)
             else:
                 genome.check(region)
-                region = fitted(region, options, genome)
+                given, region = region, fitted(region, options, genome)
+                rows.cut |= len(region) < len(given)
                 bases = read_bases(genome, region)
             shown = fields[name] if name is not None and fields[name] else f"row{number}"
             rows.add(bases, tuple(fields[column] for column in labels), shown, line, region)
     finally:
         if genome is not None:
             genome.close()
+    if genome is None and rows.regions:
+        _check_lengths(rows)
     return rows
+
+
+def _check_lengths(rows: Rows) -> None:
+    """Tell of sequences that are not as long as the place that they are said to come from."""
+    pairs = enumerate(zip(rows.sequences, rows.regions, strict=True))
+    odd = [row for row, (bases, region) in pairs if len(bases) != len(region)]
+    if odd:
+        log.warning(
+            "%s:%d: %d bases, but start and end are %d apart (so in %d of %d rows): are they "
+            "0-based, the end not included?",
+            *(rows.path, rows.lines[odd[0]], len(rows.sequences[odd[0]])),
+            *(len(rows.regions[odd[0]]), len(odd), len(rows.sequences)),
+        )

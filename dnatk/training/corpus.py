@@ -119,6 +119,11 @@ def _write(paths: list[Path], directory: Path, k: int, holdout: set[str], min_le
     train, heldout = Segments.joined(trains), Segments.joined(heldouts)
     if not len(train.start):
         _refuse(summaries, min_length)
+    if holdout and not len(heldout.start):
+        raise InputError(
+            f"nothing can be measured on what is held out ({', '.join(sorted(holdout))})",
+            hint=f"hold out sequences of at least {min_length} bases that are not mostly N",
+        )
     np.savez(
         place / _INDEX,
         train=np.stack([train.start, train.length, train.source]),

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dnatk.errors import InputError, OutputError
-from dnatk.inference.fit import Fit
+from dnatk.genome.fit import Fit
 from dnatk.labelled.dataset import LabelledSet, LabelSpace
 from dnatk.output.files import check_directory, put_in_place, staging_of
 from dnatk.progress import NullProgress, Progress

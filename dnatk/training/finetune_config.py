@@ -131,6 +131,8 @@ class TaskChoices:
 
     Attributes:
         length: L; 0: the longest sequence.
+        fit: how ``predict`` and ``evaluate`` bring regions to L, see :class:`dnatk.genome.fit.Fit`;
+            what is trained on was read by :class:`ReadOptions`.
         class_names: in words, in the order of the classes; (): as in the data.
         split: how the sets came to be, in words.
     """

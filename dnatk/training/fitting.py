@@ -87,14 +87,15 @@ class Fitting:
             task, history = self._train(actual, directory)
             # Measured by what users will run: the task as written, in dnatk's own encoder.
             dev_NC = self._logits(task, "dev")
-            same = _collapsed(self.sets["dev"], dev_NC)
+            same = self._collapsed(dev_NC)
             if same is None:
                 return self._measured(actual, task, dev_NC, history)
             log.warning("seed %d collapsed: %s", actual, same)
             shutil.rmtree(directory)
         raise TrainingError(
             f"{same}, with {restarts + 1} seed(s)",
-            hint="try --class-weights balanced or a lower --lr, and look at the labels",
+            hint="try --class-weights balanced, --threshold mcc or a lower --lr, and look at the "
+            "labels",
         )
 
     def _train(self, seed: int, directory: Path) -> tuple[Task, list[dict]]:
@@ -242,6 +243,23 @@ class Fitting:
         }
         return Run(seed, task, logits, scores, history)
 
+    def _collapsed(self, dev_NC: np.ndarray) -> str | None:
+        """How a model has collapsed: one answer for all of dev; None where it has not."""
+        dev = self.sets["dev"]
+        chosen_later = dev.space.kind == "binary" and self.config.threshold != "0.5"
+        if dev.space.kind in ("regression", "multilabel") or chosen_later:
+            # Rare labels may rightly be below one half everywhere: what counts is that scores
+            # differ.
+            same = (dev_NC.std(axis=0) < 1e-3).all()
+            return "the model predicts the same for every dev sequence" if same else None
+        if len(dev_NC) < _FEWEST:
+            return None
+        chosen = np.unique(dev_NC.argmax(axis=1))
+        if len(chosen) > 1 or len(np.unique(dev.flat_targets())) == 1:
+            return None
+        what = "base" if dev.space.kind == "per-base" else "sequence"
+        return f"the model predicts class '{dev.space.classes[chosen[0]]}' for every dev {what}"
+
     def _scorer(self, task: Task) -> Scorer:
         return load_scorer(
             task,
@@ -277,19 +295,3 @@ def _loss_targets(data: LabelledSet, task: Task) -> np.ndarray:
     if task.kind != "regression":
         return data.targets
     return ((data.targets - task.target_mean) / task.target_scale).astype(np.float32)
-
-
-def _collapsed(dev: LabelledSet, logits_NC: np.ndarray) -> str | None:
-    """How a model has collapsed: one answer for every dev sequence; None where it has not."""
-    if dev.space.kind in ("regression", "multilabel"):
-        # Rare labels may rightly be below one half everywhere: what counts is that scores differ.
-        if (logits_NC.std(axis=0) < 1e-3).all():
-            return "the model predicts the same for every dev sequence"
-        return None
-    if len(dev) < _FEWEST:
-        return None
-    chosen = np.unique(logits_NC.argmax(axis=1))
-    if len(chosen) == 1 and len(np.unique(dev.flat_targets())) > 1:
-        name = dev.space.classes[chosen[0]]
-        return f"the model predicts class '{name}' for every dev sequence"
-    return None

@@ -18,6 +18,7 @@ import torch
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
+from dnatk.errors import TrainingError
 from dnatk.masking import Schedule
 from dnatk.output.files import sync, written_whole
 from dnatk.progress import Progress
@@ -83,9 +84,20 @@ class MetricsLog(TrainerCallback):
         if write and self._path.exists():
             # A run that was killed may have left its last line cut short.
             lines = self._path.read_text().split("\n")[:-1]
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            kept = [line for line in lines if self._step(line, lines) <= step]
             with written_whole(self._path) as partial:
                 partial.write_text("".join(f"{line}\n" for line in kept))
+
+    def _step(self, line: str, lines: list[str]) -> int:
+        try:
+            return json.loads(line)["step"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                "is no line of a training log",
+                path=self._path,
+                line=lines.index(line) + 1,
+                hint="remove the line, which loses what it told and nothing else",
+            ) from error
 
     def count(self, counts: torch.Tensor, lengths: Sequence[int]) -> None:
         """Add a batch of this rank.

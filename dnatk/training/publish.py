@@ -53,7 +53,6 @@ def publish(
         "seed": best.seed,
         "seeds": {str(run.seed): run.scores for run in runs},
         "config": asdict(config),
-        "read_length": choices.length,  # what sequences were cut to as they were read; 0: none
         "split": choices.split,
         "data": {name: describe(data) for name, data in sets.items()},
         "check": {"rows": check.rows, "flaws": check.flaws},

@@ -147,6 +147,8 @@ class Trunk:
             (directory / "README.md").unlink(missing_ok=True)  # peft's; dnatk writes its own
             _save(load_file(directory / ADAPTER_FILE), directory / ADAPTER_FILE, half=True)
             return
+        # Each process measures what it wrote: not the first alone, as transformers would have it.
+        network.should_save_on_this_rank = lambda is_main_process: is_main_process
         network.save_pretrained(directory)
         for path in directory.glob("*.safetensors"):
             make_readable(path)

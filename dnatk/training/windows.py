@@ -1,7 +1,7 @@
 """Training windows: drawn as a pure function of (seed, row), gathered from the codes of a corpus.
 
-Shapes: R rows, D draws of a row, S sequences of a batch, T tokens of all of them one after another
-(packed), k bases of a k-mer.
+Shapes: R rows, D numbers drawn for each, P pieces of segments in each, G segments, I inputs, S
+sequences of a batch, T tokens of all of them one after another (packed), k bases of a k-mer.
 
 A batch is planned on the CPU, a few numbers a sequence, so that its lengths are known without
 asking a GPU; its tokens are then gathered from the bases on the device that holds them. Rows depend
@@ -25,8 +25,6 @@ from dnatk.training.draws import row_keys, uniform
 from dnatk.training.sources import INVALID, SOFT_MASKED, Segments
 
 _STREAM_WINDOWS, _STREAM_MASKS = 0, 1
-# Each draw of a window takes so many numbers: for a segment, an offset in it, a strand.
-_WINDOW_DRAWS = 3
 
 
 @dataclass(frozen=True)
@@ -118,10 +116,10 @@ class Batch:
 class Sampler:
     """Draws rows of training windows from segments of a corpus.
 
-    A row holds up to ``row_tokens`` tokens: one window of a long segment, or short segments taken
-    whole and packed until the next one drawn does not fit; a long one after them is cut to what is
-    left, unless that is little. Segments are drawn in proportion to their bases (within an input,
-    where the mixture is another), either strand with equal chance.
+    A row holds up to ``row_tokens`` tokens. It begins at a base of an input, any of its bases with
+    equal chance, and goes on into the segments behind it (after the last one, the first), so that
+    each input has its share of the tokens, however long its segments are. What a row has of a
+    segment is one sequence, of either strand with equal chance; a piece that is little is left out.
     """
 
     def __init__(
@@ -143,9 +141,14 @@ class Sampler:
         self._cumulative_G = torch.from_numpy(np.cumsum(shares))
         self._start_G = torch.from_numpy(segments.start)
         self._length_G = torch.from_numpy(segments.length)
-        # So many of the shortest segment fill a row.
+        # The segments of an input stand side by side: its first one, and how many.
+        _, first_I, of_G, count_I = np.unique(
+            segments.source, return_index=True, return_inverse=True, return_counts=True
+        )
+        self._first_G, self._count_G = map(torch.from_numpy, (first_I[of_G], count_I[of_G]))
+        # So many of the shortest segment fill a row, behind a piece of one.
         shortest = (int(segments.length.min()) - k) // kmer_stride + 3
-        self._draws = -(-row_tokens // shortest)
+        self._pieces = -(-row_tokens // shortest) + 1
         # Not worth another sequence: a window this short has more edge than inside.
         self._least = max(row_tokens // 8, k + 2)
 
@@ -162,30 +165,34 @@ class Sampler:
         """The sequences of these global rows."""
         row_R1 = torch.tensor(list(rows), dtype=torch.int64)[:, None]
         keys_2R1 = row_keys(self.seed, _STREAM_WINDOWS, row_R1)
-        drawn = uniform(keys_2R1, torch.arange(self._draws * _WINDOW_DRAWS), torch.float64)
-        which_RD, where_RD, strand_RD = drawn.unflatten(1, (-1, _WINDOW_DRAWS)).unbind(dim=2)
+        drawn_RD = uniform(keys_2R1, torch.arange(2 + self._pieces), torch.float64)
+        which_R1, where_R1, strand_RP = drawn_RD.split([1, 1, self._pieces], dim=1)
 
-        segment_RD = torch.searchsorted(self._cumulative_G, which_RD.contiguous(), right=True)
-        segment_RD.clamp_(max=len(self._cumulative_G) - 1)
-        length_RD = self._length_G[segment_RD]
-        is_long_RD = length_RD > self.window_bases(self.row_tokens)
-        whole_RD = (length_RD - self.k) // self.kmer_stride + 3
-        tokens_RD = torch.where(is_long_RD, self.row_tokens, whole_RD)
-        token_RD = tokens_RD.cumsum(dim=1) - tokens_RD
-        left_RD = self.row_tokens - token_RD
-        fits_RD = (is_long_RD | (tokens_RD <= left_RD)) & (left_RD >= self._least)
-        fits_RD[:, 0] = True
-        placed_RD = fits_RD.cumprod(dim=1).bool()
-        tokens_RD = torch.minimum(tokens_RD, left_RD)
-        bases_RD = torch.where(is_long_RD, self.window_bases(tokens_RD), length_RD)
-        offset_RD = (where_RD * (length_RD - bases_RD + 1)).long()
-        start_RD = self._start_G[segment_RD] + offset_RD
-        reverse_RD = strand_RD < 0.5
-        origin_RD = torch.where(reverse_RD, start_RD + bases_RD - 1, start_RD)
+        segment_R1 = torch.searchsorted(self._cumulative_G, which_R1.contiguous(), right=True)
+        segment_R1.clamp_(max=len(self._cumulative_G) - 1)
+        first_R1 = self._first_G[segment_R1]
+        behind_RP = segment_R1 - first_R1 + torch.arange(self._pieces)
+        segment_RP = first_R1 + behind_RP % self._count_G[segment_R1]
+        length_RP = self._length_G[segment_RP]
+        offset_RP = torch.zeros_like(length_RP)
+        offset_RP[:, :1] = (where_R1 * length_RP[:, :1]).long()
+
+        # Tokens from there to the segment's end; none where that is less than a k-mer.
+        whole_RP = (length_RP - offset_RP - self.k).div(self.kmer_stride, rounding_mode="floor") + 3
+        whole_RP[(whole_RP < self._least) & (offset_RP > 0)] = 0
+        token_RP = whole_RP.cumsum(dim=1) - whole_RP
+        tokens_RP = torch.minimum(whole_RP, (self.row_tokens - token_RP).clamp(min=0))
+        placed_RP = tokens_RP >= whole_RP.clamp(min=1, max=self._least)
+        bases_RP = torch.where(
+            tokens_RP == whole_RP, length_RP - offset_RP, self.window_bases(tokens_RP)
+        )
+        start_RP = self._start_G[segment_RP] + offset_RP
+        reverse_RP = strand_RP < 0.5
+        origin_RP = torch.where(reverse_RP, start_RP + bases_RP - 1, start_RP)
 
         keys_2R1 = row_keys(self.seed, _STREAM_MASKS, row_R1)
-        fields = (origin_RD, 1 - 2 * reverse_RD.long(), tokens_RD, token_RD, *keys_2R1)
-        fields = [field.expand_as(placed_RD)[placed_RD] for field in fields]
+        fields = (origin_RP, 1 - 2 * reverse_RP.long(), tokens_RP, token_RP, *keys_2R1)
+        fields = [field.expand_as(placed_RP)[placed_RP] for field in fields]
         # Attention runs equal neighbours as one product.
         order_S = fields[2].argsort(stable=True)
         return Plan(*(field[order_S] for field in fields))

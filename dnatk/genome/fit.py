@@ -1,8 +1,8 @@
 """How a region is brought to the L bases that a task reads.
 
-tile: a region longer than L is cut into windows of L, L/2 apart, the last one ending where the
-region ends; a shorter one is extended at both ends alike by the genome. center: L bases round the
-middle, whatever the length. tss:-250,+50: those bases of the region's 5' end.
+tile: a region longer than L is cut into windows of L, L/2 apart from its 5' end on, the last one
+ending where the region ends; a shorter one is extended at both ends alike by the genome. center: L
+bases round the middle, whatever the length. tss:-250,+50: those bases of the region's 5' end.
 
 All coordinates are 0-based half-open, on the forward strand.
 """
@@ -80,8 +80,14 @@ class Fit:
             else:
                 window = start + self.first, start + self.last
         elif self.kind == "tile" and end - start > self.length:
-            step = max(1, self.length // 2)
-            for low in range(start, end - self.length, step):
+            lows = range(start, end - self.length, max(1, self.length // 2))
+            if strand == "-":  # the same bases as a sequence that was turned before: from its end
+                yield start, start + self.length
+                for low in reversed(lows):
+                    after = start + end - low
+                    yield after - self.length, after
+                return
+            for low in lows:
                 yield low, low + self.length
             window = end - self.length, end
         else:
