@@ -145,6 +145,13 @@ def test_the_centre_of_a_sequence_is_one_row_though_tiles_are_asked_for(run, tas
     assert (row["name"], row["start"], row["end"]) == ("a", "0", "200")
 
 
+def test_a_contig_of_which_the_middle_alone_is_read_is_told_of(run, task_of, tmp_path):
+    fasta = write_fasta(tmp_path / "s.fa", {"a": random_bases(600, 3), "b": random_bases(601, 3)})
+    done = run("predict", fasta, "--task", task_of("binary", fit="center"), *EXACT)
+    assert done.err.count("of its") == 1
+    assert "dnatk: b: of its 601 bases the middle 60 are read (--fit tile reads all)" in done.err
+
+
 @pytest.mark.parametrize("kind", ["binary", "multiclass"])
 def test_max_takes_the_probabilities_of_one_window(kind, predict_on):
     """Those of the window that is surest: their sum is 1."""

@@ -22,6 +22,9 @@ from dnatk.tasks.task import Task
 
 log = logging.getLogger(__name__)
 
+# A sequence this many times as long as the window at its middle is hardly meant to be read so.
+_MANY = 10
+
 
 def check_strand_column(first: Region, task: Task, fit: Fit, options: PredictOptions) -> None:
     """Raise :class:`InputError` where strands are read and a BED's first line has none of them.
@@ -47,8 +50,15 @@ def record_rows(
     options: PredictOptions,
 ) -> Iterator[Tile]:
     """The tiles of each record, numbered with its part; ``source`` names the file in errors."""
+    told = False
     for part, (name, bases) in records:
         windows = record_windows(bases, fit)
+        if fit.kind == "center" and len(bases) > _MANY * fit.length and not told:
+            told = True
+            log.warning(
+                "%s: of its %d bases the middle %d are read (--fit tile reads all)",
+                *(name, len(bases), fit.length),
+            )
         if options.combine == "tiles" and fit.kind != "center" and len(bases) > fit.length:
             for start, piece in windows:
                 region = Region(name, start, start + len(piece), name=name, source=source)
