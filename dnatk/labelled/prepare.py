@@ -103,8 +103,10 @@ def read_sets(
 
 def _length(paths: list[str], options: ReadOptions) -> int:
     """Bases that the regions of these files are brought to; 0 where none is read from a genome."""
+    if options.kind == "per-base":  # as long as their labels
+        return 0
     regions = [region for path in paths for region in places(path, options)]
-    if not regions or options.kind == "per-base":
+    if not regions:
         return 0
     fit = Fit.parse(options.fit, sys.maxsize)
     if fit.kind == "tss":
