@@ -83,6 +83,26 @@ def test_a_process_ends_without_taking_torch_apart():
     assert b"Traceback" not in done.stderr
 
 
+def test_threads_do_not_spin_for_long_unless_asked_to(genome, tiny_model, tmp_path):
+    """What GNU's OpenMP itself says it was told, once torch has loaded it."""
+
+    def spins(**variables: str) -> set[str]:
+        names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+        kept = {name: value for name, value in os.environ.items() if name not in names}
+        environment = {**kept, "OMP_DISPLAY_ENV": "VERBOSE", **variables}
+        args = ["embed", genome, "-o", tmp_path / "o.h5", "--model", tiny_model, "--force"]
+        done = shell(*args, "--device", "cpu", env=environment)
+        assert done.returncode == 0, done.stderr
+        return set(re.findall(r"GOMP_SPINCOUNT = '(\w+)'", done.stderr))
+
+    ours = spins()
+    if not ours:
+        pytest.skip("torch has another OpenMP here than GNU's")
+    assert ours == {"1000"}
+    assert spins(GOMP_SPINCOUNT="77") == {"77"}
+    assert spins(OMP_WAIT_POLICY="PASSIVE") == {"0"}
+
+
 def unread(kind: str) -> int:
     """Where nothing can be written: a pipe whose reader has gone, or a full device."""
     if kind == "full":

@@ -130,6 +130,10 @@ def script() -> None:
     Python takes torch apart before it ends, which is most of a second for nothing, and waits for
     threads that wait for a pipe.
     """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # GNU's OpenMP, which torch loads, spins for milliseconds at every barrier; where another
+        # process has the core that it waits for, that is most of the time (bench_shared.py).
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         main()
     except SystemExit as end:
