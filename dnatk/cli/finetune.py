@@ -8,7 +8,7 @@ from dnatk.cli.configured import Configured, is_typed, record
 from dnatk.cli.labelled import labelled_options, read_options
 from dnatk.cli.options import SEED, FiniteRange, device_option, precision_option, threads_option
 from dnatk.cli.tables import aligned, metrics_table, seeds_line
-from dnatk.cli.task_options import task_options
+from dnatk.cli.task_options import fit_of_task, task_options
 
 # What says how the weights are trained step by step.
 _OF_STEPS = (
@@ -249,13 +249,7 @@ def command(
         drop=drop_leaks,
     )
     console.say(aligned(report.header, report.rows))
-    if any(labelled.cut for labelled in sets.values()) and not fit.startswith("tss"):
-        what = "here longer sequences are cut to their middle"
-        if fit == "tile":
-            console.say(f"{what}, predict scores all of them (--fit tile): figures may differ")
-        elif not fit:
-            console.say(f"{what}, and so predict reads longer regions (--fit center)")
-            fit = "center"
+    fit = fit_of_task(fit, any(labelled.cut for labelled in sets.values()), console)
     for flaw in report.flaws:
         console.say(f"check: {flaw}")
     if dropped:
@@ -280,7 +274,7 @@ def command(
         description=description,
         class_names=tuple(filter(None, (part.strip() for part in class_names.split(",")))),
         length=length or 0,
-        fit=fit or "tile",
+        fit=fit,
         combine=combine,
         rc=rc,
         stranded=stranded,

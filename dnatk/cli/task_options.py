@@ -40,3 +40,15 @@ task_options = options(
     ),
     click.option("--stranded", is_flag=True, help="Regions without a strand cannot be scored."),
 )
+
+
+def fit_of_task(asked: str, cut: bool, console) -> str:
+    """How predict will read regions: as was asked, or as those that were trained on were read."""
+    if cut and asked in ("", "tile"):
+        what = "here longer sequences are cut to their middle"
+        if asked:
+            console.say(f"{what}, predict scores all of them (--fit tile): figures may differ")
+        else:
+            console.say(f"{what}, and so predict reads longer regions (--fit center)")
+            return "center"
+    return asked or "tile"

@@ -38,11 +38,10 @@ class Scored:
             return [self._head(hidden_TD) for hidden_TD in hidden]
         pairs = list(zip(strands, hidden, strict=True))
         pooled = [self._pooled(strand, hidden_TD) for strand, hidden_TD in pairs]
-        logits_SC = sum(
-            self._head(pooled_SP) + self._of_counts(strand, pooled_SP.device)
-            for pooled_SP, strand in zip(pooled, strands, strict=True)
-        ) / len(strands)
-        return [logits_SC.float(), sum(pooled) / len(strands)]
+        logits = [self._head(pooled_SP) for pooled_SP in pooled]
+        if self._head.config.vocabulary:
+            logits += [self._of_counts(strand, hidden_TD.device) for strand, hidden_TD in pairs]
+        return [sum(logits).float() / len(strands), sum(pooled) / len(strands)]
 
     def results(
         self, strands: list[Strand], arrays: list[np.ndarray]
@@ -57,7 +56,7 @@ class Scored:
         kept_T = to_device(torch.from_numpy(strand.kept_T), hidden_TD.device)
         return self._head.pooled(hidden_TD, strand.lengths, kept_T)
 
-    def _of_counts(self, strand: Strand, device: torch.device) -> torch.Tensor | float:
+    def _of_counts(self, strand: Strand, device: torch.device) -> torch.Tensor:
         valid = [tile.ids[self._tokens.valid(tile.ids)] for tile in strand.tiles]
         ids_n = torch.from_numpy(np.concatenate(valid).astype(np.int64))
         counts_S = torch.tensor([len(ids) for ids in valid])

@@ -139,15 +139,13 @@ class Head(nn.Module):
         width = self.config.tokens * _CHANNELS
         return torch.cat([F.pad(row, (0, width - row.shape[1])) for row in rows])
 
-    def of_counts(self, ids_n: torch.Tensor, counts_S: torch.Tensor) -> torch.Tensor | float:
-        """What the tokens themselves add to the logits (S, C); 0 where they add nothing.
+    def of_counts(self, ids_n: torch.Tensor, counts_S: torch.Tensor) -> torch.Tensor:
+        """What the tokens themselves add to the logits (S, C), where there is a vocabulary.
 
         Args:
             ids_n: the tokens that count of all sequences, one after another.
             counts_S: how many each sequence has.
         """
-        if not self.config.vocabulary:
-            return 0.0
         offset_S = counts_S.cumsum(0) - counts_S
         mean_SC = F.embedding_bag(ids_n, self.wide.weight, offset_S, mode="mean")
         return mean_SC.float() * self.config.counted

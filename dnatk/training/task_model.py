@@ -99,8 +99,9 @@ class TaskModel(nn.Module):
             )
         else:
             logits = self.head(self.head.pooled(hidden_TD, lengths, kept_T))
-            counts_S = torch.stack([part.sum() for part in kept_T.split(list(lengths))])
-            logits = logits + self.head.of_counts(ids_T[kept_T], counts_S)
+            if self.head.config.vocabulary:
+                counts_S = torch.stack([part.sum() for part in kept_T.split(list(lengths))])
+                logits = logits + self.head.of_counts(ids_T[kept_T], counts_S)
         if labels is None:
             return {"logits": logits}
         count = labels.ne(IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
