@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from dnatk.model import attention
 from dnatk.model.attention import _bounds, equal_runs, packed_attention
-from dnatk.model.pooling import pool_tiles
+from dnatk.model.pooling import _pool_segments, pool_tiles
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 CASES = settings(deadline=None, max_examples=60)
@@ -241,12 +241,31 @@ def test_a_cpu_never_takes_the_kernel_of_cuda():
         assert not attention._has_varlen(torch.zeros(1, dtype=dtype))
 
 
+@pytest.mark.parametrize("scaling", [0.125, 0.3])
+def test_what_the_kernel_of_cuda_is_given(monkeypatch, scaling):
+    """A stand-in with the arguments of torch 2.10's, which scales by E ** -0.5."""
+    lengths = [7, 7, 1, 12]
+
+    def varlen_attn(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k):
+        assert (cu_seq_q.dtype, cu_seq_q.tolist()) == (torch.int32, [0, 7, 14, 15, 27])
+        assert cu_seq_k is cu_seq_q
+        assert (max_q, max_k) == (12, 12)
+        return one_by_one(query, key, value, lengths, query.shape[-1] ** -0.5)
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_attn)
+    monkeypatch.setattr(attention, "_has_varlen", lambda x: True)
+    q, k, v = drawn(lengths, 4, 64, 0)
+    got = packed_attention(q, k, v, lengths, scaling)
+    torch.testing.assert_close(got, one_by_one(q, k, v, lengths, scaling))
+
+
 # Pooling
 
 
+@pytest.mark.parametrize("pool_tiles", [pool_tiles, _pool_segments])  # CPU and others; CUDA
 @CASES
 @given(LENGTHS, st.integers(0, 99), st.sampled_from([torch.float32, torch.bfloat16]))
-def test_pools_are_those_of_each_tile_alone(lengths, seed, dtype):
+def test_pools_are_those_of_each_tile_alone(pool_tiles, lengths, seed, dtype):
     generator = torch.Generator().manual_seed(seed)
     hidden_TD = torch.randn(sum(lengths), 6, generator=generator).to(dtype)
     kept_T = torch.rand(sum(lengths), generator=generator) < 0.6
