@@ -41,3 +41,10 @@ site:
 # The benchmarks behind docs/performance.md (on a quiet machine)
 bench:
     for script in examples/benchmarks/bench_*.py; do .venv/bin/python $script; done
+
+# On a machine with a GPU: its tests, and the benchmarks of training and inference there
+gpu:
+    .venv/bin/pytest -m gpu
+    .venv/bin/python examples/benchmarks/bench_forward.py --device cuda
+    .venv/bin/python examples/benchmarks/bench_training.py --device cuda --preset small --preset dnabert-base --rows 32 --compile
+    for preset in small dnabert-base; do .venv/bin/python examples/benchmarks/bench_batches.py --device cuda --preset $preset; done
