@@ -46,5 +46,6 @@ bench:
 gpu:
     .venv/bin/pytest -m gpu
     .venv/bin/python examples/benchmarks/bench_forward.py --device cuda
+    .venv/bin/python examples/benchmarks/bench_pipeline.py --device cuda
     .venv/bin/python examples/benchmarks/bench_training.py --device cuda --preset small --preset dnabert-base --rows 32 --compile
     for preset in small dnabert-base; do .venv/bin/python examples/benchmarks/bench_batches.py --device cuda --preset $preset; done
