@@ -374,6 +374,22 @@ def test_a_five_prime_end_that_nothing_can_be_read_of(line, said, run, tmp_path,
     one_line(result, 1, f"r.bed:2: {said}")
 
 
+@pytest.mark.parametrize("rc", ["none", "average"])
+def test_a_stranded_task_is_measured_on_strands_alone(rc, run, tmp_path, task_of, genome):
+    """predict scores no region that has none; averaged over both strands it does."""
+    bed = tmp_path / "r.bed"
+    bed.write_text("chr1\t100\t200\tr\t0\t+\nchr1\t300\t400\tr\t1\t.\n")
+    task = task_of("binary", stranded=True, rc=rc)
+    arguments = ("--genome", genome, "--label-column", "5", "--json", *EXACT)
+    done = run("evaluate", task, bed, *arguments)
+    predicted = run("predict", bed, "--task", task, "--genome", genome, *EXACT)
+    assert predicted.out.count("no_strand") == (rc == "none")
+    if rc == "average":
+        assert json.loads(done.out)["examples"] == 2
+    else:
+        one_line(done, 1, "r.bed:2: has no strand, and the task reads strands")
+
+
 def genome_with_islands(directory, contigs=5, islands=12):
     """A genome of AT-rich contigs with GC-rich islands; a BED of both, labelled in column 5."""
     rng = np.random.default_rng(8)

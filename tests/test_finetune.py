@@ -26,6 +26,7 @@ from conftest import (
 from safetensors.torch import load_file
 from transformers import TrainerControl, TrainerState
 
+import dnatk
 from dnatk.errors import InputError
 from dnatk.training.finetune_config import FinetuneConfig
 from dnatk.training.metrics import metrics_of
@@ -842,3 +843,15 @@ def test_memory_that_does_not_suffice_is_told_with_what_helps(
     assert done.code == 1
     assert "error: cpu is out of memory (a smaller --batch-size, or --length)" in done.err
     assert not task.exists()
+
+
+def test_from_python_too_the_fit_is_that_of_the_training(tables, tiny_model, tmp_path):
+    config = dnatk.FinetuneConfig(model=str(tiny_model), method="probe", precision="fp32")
+
+    def fit(name: str, length: int, asked: str = "") -> str:
+        options = dnatk.ReadOptions(length=length)
+        sets = dnatk.split_set(dnatk.read_labelled(tables / "binary.train.csv", options))
+        choices = dnatk.TaskChoices(fit=asked)
+        return dnatk.finetune(config, sets, tmp_path / name, choices=choices, device="cpu").fit
+
+    assert (fit("whole", 0), fit("cut", 40), fit("told", 40, "tile")) == ("tile", "center", "tile")

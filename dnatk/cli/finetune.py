@@ -8,7 +8,7 @@ from dnatk.cli.configured import Configured, is_typed, record
 from dnatk.cli.labelled import labelled_options, read_options
 from dnatk.cli.options import SEED, FiniteRange, device_option, precision_option, threads_option
 from dnatk.cli.tables import aligned, metrics_table, seeds_line
-from dnatk.cli.task_options import fit_of_task, task_options
+from dnatk.cli.task_options import task_options, told_of_cut
 
 # What says how the weights are trained step by step.
 _OF_STEPS = (
@@ -243,13 +243,15 @@ def command(
             positive=positive,
             length=length or 0,
             fit=fit or "tile",
+            stranded=stranded and rc != "average",
             seed=options["seed"],
         ),
         splitting,
         drop=drop_leaks,
     )
     console.say(aligned(report.header, report.rows))
-    fit = fit_of_task(fit, any(labelled.cut for labelled in sets.values()), console)
+    if any(labelled.cut for labelled in sets.values()) and fit in ("", "tile"):
+        console.say(told_of_cut(fit))
     for flaw in report.flaws:
         console.say(f"check: {flaw}")
     if dropped:

@@ -70,6 +70,7 @@ def read_options(
     positive: str = "",
     length: int = 0,
     fit: str = "tile",
+    stranded: bool = False,
     seed: int = 42,
 ):
     """The :class:`ReadOptions` of these options."""
@@ -87,5 +88,6 @@ def read_options(
         positive=positive,
         length=length,
         fit=fit,
+        stranded=stranded,
         seed=seed,
     )

@@ -222,10 +222,11 @@ def command(ctx, inputs, output, resume, device, threads, weights, kmer_stride, 
     """Pre-train a BERT-like DNA language model with RandomMask.
 
     INPUTs are FASTA files (plain, bgzip or gzip) or CSV/TSV tables with a 'sequence' column.
-    Windows are drawn at random from both strands; short sequences are taken whole. DIR receives
-    an ordinary transformers model with its tokenizer, metrics.jsonl, loss.png and checkpoints;
-    killed at any time, the run goes on with --resume. Ctrl-C, SIGTERM and SIGUSR1 end it after the
-    step at hand and a checkpoint. torchrun -m dnatk pretrain ... shares each step among GPUs.
+    Windows begin at any base, on either strand, and go on in the next sequence where one ends.
+    DIR receives an ordinary transformers model with its tokenizer, metrics.jsonl, loss.png and
+    checkpoints; killed at any time, the run goes on with --resume. Ctrl-C, SIGTERM and SIGUSR1 end
+    it after the step at hand and a checkpoint. torchrun -m dnatk pretrain ... shares each step
+    among GPUs.
 
     \b
     Example:

@@ -42,13 +42,9 @@ task_options = options(
 )
 
 
-def fit_of_task(asked: str, cut: bool, console) -> str:
-    """How predict will read regions: as was asked, or as those that were trained on were read."""
-    if cut and asked in ("", "tile"):
-        what = "here longer sequences are cut to their middle"
-        if asked:
-            console.say(f"{what}, predict scores all of them (--fit tile): figures may differ")
-        else:
-            console.say(f"{what}, and so predict reads longer regions (--fit center)")
-            return "center"
-    return asked or "tile"
+def told_of_cut(fit: str) -> str:
+    """What is said where sequences were cut to their middle: predict may read other bases."""
+    what = "here longer sequences are cut to their middle"
+    if fit == "tile":
+        return f"{what}, predict scores all of them (--fit tile): figures may differ"
+    return f"{what}, and so predict reads longer regions (--fit center)"

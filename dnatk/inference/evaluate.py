@@ -45,7 +45,9 @@ def read_for_task(path: str, task: Task, options: ReadOptions) -> LabelledSet:
     Raises:
         InputError: as :func:`read_labelled`; an unknown class names those of the task.
     """
-    options = replace(options, length=task.length, fit=task.fit, cut=False)
+    # Averaged over both strands a window reads alike.
+    stranded = task.stranded and task.rc != "average"
+    options = replace(options, length=task.length, fit=task.fit, stranded=stranded, cut=False)
     try:
         return read_labelled(path, options, task.space)
     except InputError:

@@ -29,8 +29,11 @@ def fitted(region: Region, options: ReadOptions, genome: Genome) -> Region:
     it (and what is too long is cut later, together with its labels).
 
     Raises:
-        InputError: a window of the 5' end lies beyond the contig, or there is no strand to tell it.
+        InputError: a window of the 5' end lies beyond the contig, or there is no strand where one
+            is read.
     """
+    if options.stranded and region.strand == ".":
+        raise _no_strand(region, "the task reads strands")
     if not options.length or options.kind == "per-base":
         return region
     fit = Fit.parse(options.fit, options.length)
@@ -39,12 +42,7 @@ def fitted(region: Region, options: ReadOptions, genome: Genome) -> Region:
             return region
         fit = Fit("center", options.length)
     if fit.kind == "tss" and region.strand == ".":
-        raise InputError(
-            f"has no strand, and the fit {fit} reads strands",
-            path=region.source,
-            line=region.line,
-            hint="give + or - in column 6",
-        )
+        raise _no_strand(region, f"the fit {fit} reads strands")
     places = fit.windows(region.start, region.end, region.strand, genome.lengths[region.contig])
     window = next(places, None)
     if window is None:
@@ -55,6 +53,15 @@ def fitted(region: Region, options: ReadOptions, genome: Genome) -> Region:
             hint="remove the line",
         )
     return replace(region, start=window[0], end=window[1])
+
+
+def _no_strand(region: Region, why: str) -> InputError:
+    return InputError(
+        f"has no strand, and {why}",
+        path=region.source,
+        line=region.line,
+        hint="give + or -, in column 6 of a BED",
+    )
 
 
 def read_bases(genome: Genome, region: Region) -> np.ndarray:

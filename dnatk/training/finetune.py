@@ -90,6 +90,8 @@ def finetune(
             "labels of single bases have no probe to start from", hint="--head-start random"
         )
     length = choices.length or int(max(max(data.lengths()) for data in sets.values()))
+    as_trained = "center" if any(data.cut for data in sets.values()) else "tile"
+    choices = replace(choices, fit=choices.fit or as_trained)
     Fit.parse(choices.fit, length)
     for data in sets.values():
         trunk.check(data)

@@ -132,7 +132,8 @@ class TaskChoices:
     Attributes:
         length: L; 0: the longest sequence.
         fit: how ``predict`` and ``evaluate`` bring regions to L, see :class:`dnatk.genome.fit.Fit`;
-            what is trained on was read by :class:`ReadOptions`.
+            what is trained on was read by :class:`ReadOptions`. "": "center" where that cut some
+            to their middle, else "tile".
         class_names: in words, in the order of the classes; (): as in the data.
         split: how the sets came to be, in words.
     """
@@ -141,7 +142,7 @@ class TaskChoices:
     description: str = ""
     class_names: tuple[str, ...] = ()
     length: int = 0
-    fit: str = "tile"
+    fit: str = ""
     combine: str = "mean"
     rc: str = "none"
     stranded: bool = False
