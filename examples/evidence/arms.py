@@ -68,7 +68,7 @@ SCALES = {
             *("--holdout", "C.elegans.fa.gz:V", "--holdout", "D.melanogaster.fa.gz:3R"),
             *("--preset", "mini", "--window", "515", "--batch-tokens", "8192"),
             *("--max-steps", "2441", "--lr", "1e-3", "--warmup", "0.05"),
-            *("--save-steps", "244", "--log-steps", "20"),
+            *("--save-steps", "244", "--keep", "0", "--log-steps", "20"),
         ),
         longest=3060,
     ),
