@@ -374,6 +374,19 @@ def test_a_five_prime_end_that_nothing_can_be_read_of(line, said, run, tmp_path,
     one_line(result, 1, f"r.bed:2: {said}")
 
 
+def test_sequences_with_other_classes_than_the_task_are_refused(tmp_path, task_of):
+    """Their numbers would be taken for the task's."""
+    table = tmp_path / "s.csv"
+    rows = [f"{random_bases(60, seed=i)},{i % 2}\n" for i in range(4)]
+    table.write_text("sequence,label\n" + "".join(rows))
+    task = task_of("binary")
+    turned = dnatk.read_labelled(table, ReadOptions(positive="0"))
+    with pytest.raises(dnatk.errors.InputError, match=r"s.csv: binary \(1, 0\) labels, where the"):
+        dnatk.evaluate(task, turned, device="cpu")
+    as_the_tasks = dnatk.read_labelled(table, None, find_task(task).space)
+    assert dnatk.evaluate(task, as_the_tasks, resamples=1, device="cpu").examples == 4
+
+
 @pytest.mark.parametrize("rc", ["none", "average"])
 def test_a_stranded_task_is_measured_on_strands_alone(rc, run, tmp_path, task_of, genome):
     """predict scores no region that has none; averaged over both strands it does."""

@@ -683,6 +683,8 @@ def test_bad_data_are_told_in_one_line(case, finetune, tmp_path):
         (("--seed", "5000000000"), 2, "is not in the range"),
         (("--method", "probe", "--epochs", "3", "--seeds", "2"), 2, "--epochs, --seeds: a probe"),
         (("--kind", "regression", "--class-weights", "balanced"), 1, "have no classes to weigh"),
+        (("--kind", "regression", "--threshold", "mcc"), 1, "regression labels have no threshold"),
+        (("--method", "full", "--lora-r", "8"), 2, "--lora-r: --method full trains all weights"),
         (("--kind", "binary", "--positive", "5"), 1, "no label '5': they are 0, 1"),
         (("--kind", "per-base"), 1, "1 label(s) for 60 bases"),
     ],
@@ -696,6 +698,13 @@ def test_options_that_do_not_fit_are_told(options, code, message, finetune, tmp_
         assert message.format(**places) in error_of(result)
     else:
         assert message in result.err
+
+
+@pytest.mark.parametrize("option", [("--pool", "max"), ("--token-counts",)])
+def test_nothing_is_pooled_or_counted_of_single_bases(option, finetune, tables):
+    data = tables / "per-base.train.csv"
+    result = finetune(data, "--kind", "per-base", *option, method="lora", code=1)
+    assert "labels of single bases are told by their own tokens" in error_of(result)
 
 
 def test_too_few_examples_to_split(finetune, tmp_path):
@@ -855,3 +864,11 @@ def test_from_python_too_the_fit_is_that_of_the_training(tables, tiny_model, tmp
         return dnatk.finetune(config, sets, tmp_path / name, choices=choices, device="cpu").fit
 
     assert (fit("whole", 0), fit("cut", 40), fit("told", 40, "tile")) == ("tile", "center", "tile")
+
+
+def test_sets_of_other_classes_are_refused(tables, tmp_path):
+    train = dnatk.read_labelled(tables / "binary.train.csv")
+    for name, positive in (("binary.dev.csv", "0"), ("multiclass.dev.csv", "")):
+        other = dnatk.read_labelled(tables / name, dnatk.ReadOptions(positive=positive))
+        with pytest.raises(InputError, match=r"where the training data have binary \(0, 1\)"):
+            dnatk.finetune(FinetuneConfig(), {"train": train, "dev": other}, tmp_path / "task")

@@ -1,6 +1,7 @@
 """The ``dnatk`` command: a lazy command table and the one error ladder.
 
-Exit codes: 0 done, 1 the data or the machine, 2 the command line, 130 interrupted, 143 terminated.
+Exit codes: 0 done, 1 the data or the machine, 2 the command line, 130 interrupted, 143 terminated
+(0 where pretrain then wrote a checkpoint).
 A command's module is imported when it is run or its own help is asked for, so ``dnatk --help`` is
 quick.
 """

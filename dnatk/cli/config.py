@@ -135,8 +135,8 @@ def path():
 def show(console, what, as_json):
     """Print what is set, and where.
 
-    With COMMAND: every option of it, its value, and where that comes from. With FILE, the
-    config.toml, directory or HDF5 file of a run: the options that the run was made with.
+    With COMMAND: every option of it that can be set, its value, and where that comes from. With
+    FILE, the config.toml, directory or HDF5 file of a run: the options that it was made with.
 
     \b
     Example:

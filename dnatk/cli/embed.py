@@ -91,7 +91,8 @@ from dnatk.cli.plots import map_options
     type=click.Choice(["fail", "na"]),
     default="fail",
     show_default=True,
-    help="At a region that cannot be scored: stop, or write a NaN row with its status.",
+    help="At a region (of --bed or --region) that cannot be scored: stop, or write a NaN row with "
+    "its status.",
 )
 @click.option(
     "--plot",

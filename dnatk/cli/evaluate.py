@@ -35,7 +35,9 @@ from dnatk.undefined import as_null
     show_default=True,
     help="Bootstrap resamples behind the intervals.",
 )
-@click.option("--seed", type=SEED, default=42, show_default=True, help="Of the resamples.")
+@click.option(
+    "--seed", type=SEED, default=42, show_default=True, help="Of resamples and drawn negatives."
+)
 @remote_code_option
 @device_option
 @precision_option

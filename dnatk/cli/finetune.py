@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import click
 
-from dnatk.cli.configured import Configured, is_typed, record
+from dnatk.cli.configured import Configured, record
 from dnatk.cli.labelled import labelled_options, read_options
 from dnatk.cli.options import SEED, FiniteRange, device_option, precision_option, threads_option
 from dnatk.cli.tables import aligned, metrics_table, seeds_line
-from dnatk.cli.task_options import task_options, told_of_cut
-
-# What says how the weights are trained step by step.
-_OF_STEPS = (
-    "epochs", "max_steps", "batch_size", "lr", "layer_decay", "lora_r", "rc_augment", "patience",
-    "seeds",
-)  # fmt: skip
+from dnatk.cli.task_options import check_method, task_options, told_of_cut
 
 
 @click.command(
@@ -39,14 +33,14 @@ _OF_STEPS = (
     type=FiniteRange(0, 1, max_open=True),
     default=0.1,
     show_default=True,
-    help="Share of DATA that becomes dev, where there is no --dev.",
+    help="Share of DATA that becomes dev, where there is no --dev or --dev-contig.",
 )
 @click.option(
     "--test-share",
     type=FiniteRange(0, 1, max_open=True),
     default=0.1,
     show_default=True,
-    help="Share of DATA that becomes test, where there is no --test.",
+    help="Share of DATA that becomes test, where there is no --test or --test-contig.",
 )
 @click.option(
     "--dev-contig", "dev_contigs", multiple=True, metavar="CONTIG", help="This contig is dev."
@@ -57,7 +51,7 @@ _OF_STEPS = (
 @click.option(
     "--kind",
     type=click.Choice(["binary", "multiclass", "multilabel", "regression", "per-base"]),
-    help="What the labels are.  [default: told by the labels]",
+    help="What the labels are.  [default: told by the labels, but for per-base]",
 )
 @click.option(
     "--positive",
@@ -84,7 +78,9 @@ _OF_STEPS = (
     metavar="DIR|NAME",
     help="The trunk: an installed model, a directory, or a transformers model of a hub.",
 )
-@click.option("--trust-remote-code", is_flag=True, help="Run a hub model's own code.")
+@click.option(
+    "--trust-remote-code", is_flag=True, help="Run a hub model's own code (wants --revision)."
+)
 @click.option("--revision", default="", metavar="SHA", help="The commit of a hub model.")
 @click.option(
     "--method",
@@ -175,7 +171,8 @@ _OF_STEPS = (
     type=click.Choice(["0.5", "mcc", "f1"]),
     default="0.5",
     show_default=True,
-    help="Where a probability becomes a label: 0.5, or the best of dev by mcc or f1.",
+    help="Where a probability becomes a label (binary, multilabel): 0.5, or the best of dev by mcc "
+    "or f1.",
 )
 @click.option(
     "--seeds",
@@ -184,7 +181,13 @@ _OF_STEPS = (
     show_default=True,
     help="Runs; the best on dev is kept, mean and sd of all are told.",
 )
-@click.option("--seed", type=SEED, default=42, show_default=True, help="The first.")
+@click.option(
+    "--seed",
+    type=SEED,
+    default=42,
+    show_default=True,
+    help="Of the split, of drawn negatives and of the first run.",
+)
 @task_options
 @click.option("--force", is_flag=True, help="Replace the task directory.")
 @device_option
@@ -210,10 +213,7 @@ def command(
       dnatk finetune peaks.bed --genome genome.fa --length 300 -o peaks --seeds 3
       dnatk predict --task task regions.bed --genome genome.fa
     """
-    ctx = click.get_current_context()
-    if options["method"] == "probe" and (idle := [n for n in _OF_STEPS if is_typed(ctx, n)]):
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
-        raise click.UsageError(f"{flags}: a probe is fitted at once, without steps or chance.")
+    check_method(options["method"], kind)
 
     from pathlib import Path
 

@@ -50,7 +50,7 @@ from dnatk.cli.options import SEED, device_option, threads_option
     type=SEED,
     default=42,
     show_default=True,
-    help="Of windows, probes and maps.",
+    help="Of windows, probes, maps and drawn negatives.",
 )
 @click.option("--force", is_flag=True, help="Replace a DIR of an earlier run.")
 @labelled_options

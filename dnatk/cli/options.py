@@ -126,7 +126,8 @@ def batch_tokens_option(command: Callable) -> Callable:
     return click.option(
         "--batch-tokens",
         type=click.IntRange(min=1),
-        help="Tokens in one pass through the model.  [default: 4096 on a CPU, 131072 on a GPU]",
+        help="Tokens in one pass through the model.  [default: 4096 on a CPU, 131072 on "
+        "CUDA, 32768 on mps]",
     )(command)
 
 

@@ -14,8 +14,8 @@ map_options = options(
         default="",
         metavar="COLUMN",
         help="What the map's points are coloured by: contig, strand, name, start, end, length, "
-        "or a column of the BED file by its name or number (from 1).  [default: contig, or "
-        "strand]",
+        "label (of predictions), or a column of the BED file by its name or number (from 1).  "
+        "[default: label, contig, or strand]",
     ),
     click.option(
         "--map",

@@ -116,7 +116,8 @@ from dnatk.cli.options import SEED, FiniteRange, device_option, precision_option
     "--window",
     type=click.IntRange(min=1),
     metavar="BASES",
-    help="Bases of a training window.  [default: the longest that fits; 515 for k = 6]",
+    help="Bases of a training window.  [default: the longest that fits; 515 for "
+    "overlapping 6-mers]",
 )
 @click.option(
     "--lr",

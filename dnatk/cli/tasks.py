@@ -30,6 +30,8 @@ def command(ctx, as_json):
       dnatk tasks export promoter promoter-task
     """
     if ctx.invoked_subcommand is not None:
+        if as_json:
+            raise click.UsageError(f"--json goes behind {ctx.invoked_subcommand}.")
         return
     from dnatk.errors import ModelError
     from dnatk.tasks.places import known_tasks

@@ -38,7 +38,8 @@ class EmbedSummary:
     """What was written.
 
     Attributes:
-        rows: in the file; of these ``unscored`` are NaN, ``kept`` were made by a run before.
+        rows: in the file; of these ``unscored`` are NaN, ``kept`` were made by a run before. A
+            file that was finished is not looked through: none is then told of as NaN or skipped.
         skipped: tiles without a valid k-mer, left out (without BED only).
     """
 
@@ -94,6 +95,8 @@ def embed(
     options = options or EmbedOptions()
     sharing = Sharing.asked(shard)
     ranks = sharing.ranks
+    if str(fasta) == "-" and (bed is not None or regions):
+        raise InputError("regions are read from a FASTA file, not from standard input")
     path = check_output(output, force=force or ranks.rank > 0, resume=resume, inputs=(fasta, bed))
     found = find_model(model)
     tiling = options.tiling(found, pieces=bed is None and not regions)

@@ -48,14 +48,20 @@ def read_for_task(path: str, task: Task, options: ReadOptions) -> LabelledSet:
     # Averaged over both strands a window reads alike.
     stranded = task.stranded and task.rc != "average"
     options = replace(options, length=task.length, fit=task.fit, stranded=stranded, cut=False)
+    own, *in_words = _spaces(task)
     try:
-        return read_labelled(path, options, task.space)
+        return read_labelled(path, options, own)
     except InputError:
-        if task.class_names == task.classes:
-            raise
-        with suppress(InputError):
-            return read_labelled(path, options, LabelSpace(task.kind, task.class_names))
+        for space in in_words:
+            with suppress(InputError):
+                return read_labelled(path, options, space)
         raise
+
+
+def _spaces(task: Task) -> list[LabelSpace]:
+    """What a task's labels may be called: as in its training data, and in words."""
+    in_words = task.class_names != task.classes
+    return [task.space, *([LabelSpace(task.kind, task.class_names)] if in_words else [])]
 
 
 def evaluate(
@@ -75,8 +81,9 @@ def evaluate(
 
     Args:
         task: a task's name, its directory, the task, or a scorer of it.
-        data: a file as :func:`read_labelled` takes it, or what that gave.
-        options: how the file is read; None: find out.
+        data: a file as :func:`read_labelled` takes it, or what that gave, with the task's classes.
+        options: how the file is read, None: find out; kind, positive, length, fit, stranded and
+            cut are the task's.
         resamples, seed: of the bootstrap.
         device, precision, trust_remote_code: of a task that is not yet a scorer.
 
@@ -97,6 +104,12 @@ def evaluate(
     if not isinstance(data, LabelledSet):
         options = options or ReadOptions()
         data = read_for_task(str(data), task, replace(options, kind=task.kind))
+    elif data.space not in _spaces(task):
+        raise InputError(
+            f"{data.space} labels, where the task has {task.space}",
+            path=data.path,
+            hint="read_labelled(path, options, task.space) reads labels as the task's",
+        )
     outputs = score_sequences(scorer, data.sequences, batch_tokens=batch_tokens, progress=progress)
     scored = {i: output for i, output in enumerate(outputs) if output is not None}
     if not scored:

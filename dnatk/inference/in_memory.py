@@ -124,7 +124,8 @@ def predict_sequences(
 ) -> pd.DataFrame:
     """Score sequences that are in memory with a task: one row each, in their order.
 
-    The numbers are those of ``dnatk predict`` on a FASTA of the same sequences.
+    The numbers are those of ``dnatk predict`` on a FASTA of the same sequences. A ``tss`` fit,
+    which has no meaning there, tiles.
 
     Args:
         sequences: bases (IUPAC codes, in either case) as text, bytes or uint8 ASCII.

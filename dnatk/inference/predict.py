@@ -60,7 +60,7 @@ def predict(
         report: a page of HTML to write too: counts, histograms, tracks, the highest rows.
         shard: "2/8": the second of eight neighbouring pieces of the work; for files only.
         resume: go on where the same run was cut off; a finished one is left as it is. A stream
-            gets all rows, those made before too.
+            gets all rows, those made before too, but nothing of a run that was finished.
         command: for the provenance lines and the HDF5 file.
         config: all options as TOML, for the HDF5 file.
 

@@ -41,6 +41,9 @@ class LabelSpace:
         if len(self.classes) < least or (self.kind == "binary" and len(self.classes) > 2):
             raise InputError(f"{len(self.classes)} class(es) make no {self.kind} labels")
 
+    def __str__(self) -> str:
+        return f"{self.kind} ({', '.join(self.classes)})"
+
     @property
     def n_outputs(self) -> int:
         """How many numbers a model gives an example (or base); 2 where binary."""

@@ -36,7 +36,8 @@ class ReadOptions:
             end; never made longer where each base has its label). 0 leaves them alone.
         fit: how regions are: "tile" and "center" round their middle, "tss:-250,+50" to those bases
             of their 5' end; see :class:`dnatk.genome.fit.Fit`.
-        stranded: whether a region of the genome that has no strand is an error.
+        stranded: whether a region of the genome that has no strand is an error; by a tss
+            fit it is in any case.
         cut: whether longer sequences, and by "tile" longer regions, are cut to their middle: an
             example to learn from is one window. False leaves them whole.
         negatives: how negatives are drawn where a BED has positives only: "gc" (places of like GC),

@@ -120,11 +120,13 @@ class Task:
         length: L, the bases of a window that the task scores.
         fit, combine, rc: how regions are brought to L, how windows' scores become one, and
             whether both strands are averaged; ``predict`` may override them.
-        stranded: whether a region without strand cannot be scored.
+        stranded: whether a region without strand cannot be scored (but for rc "average"; a tss fit
+            needs strands in any case).
         temperature: logits are divided by it, so that probabilities are calibrated.
         thresholds: of the positive class (binary), or of each label (multilabel).
         target_mean, target_scale: of regression targets; outputs are scaled back.
-        metrics: {"dev" or "test": {name: {"value", "low", "high"}}}.
+        metrics: {"dev", "test" or "test_unleaked": {name: {"value", "low", "high"}}}; dev beside
+            a test has values alone.
         details: training, data and checksums, for the card.
     """
 

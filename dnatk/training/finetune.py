@@ -70,6 +70,13 @@ def finetune(
         inputs=[config.model, *(data.path for data in sets.values())],
     )
     space = sets["train"].space
+    for data in sets.values():
+        if data.space != space:
+            raise InputError(
+                f"{data.space} labels, where the training data have {space}",
+                path=data.path,
+                hint="read_labelled(path, options, space) reads labels as those of others",
+            )
     config = replace(config, metric=config.metric or PRIMARY[space.kind])
     if config.metric not in metrics_of(space.kind):
         raise InputError(
@@ -81,6 +88,10 @@ def finetune(
         raise InputError(
             f"{space.kind} labels have no classes to weigh here", hint="--class-weights none"
         )
+    if config.threshold != "0.5" and space.kind not in ("binary", "multilabel"):
+        raise InputError(
+            f"{space.kind} labels have no threshold to choose", hint="leave --threshold away"
+        )
     _check_dev(sets["dev"], config.metric)
     _check_names(choices.class_names, space)
     trunk = Trunk.find(config)
@@ -88,6 +99,11 @@ def finetune(
     if space.kind == "per-base" and config.head_start == "probe":
         raise InputError(
             "labels of single bases have no probe to start from", hint="--head-start random"
+        )
+    if space.kind == "per-base" and (config.pool != "mean" or config.token_counts):
+        raise InputError(
+            "labels of single bases are told by their own tokens, which nothing pools or counts",
+            hint="leave --pool and --token-counts away",
         )
     length = choices.length or int(max(max(data.lengths()) for data in sets.values()))
     as_trained = "center" if any(data.cut for data in sets.values()) else "tile"

@@ -33,7 +33,7 @@ class FinetuneConfig:
         warmup: fraction of the steps.
         dropout: of what the head reads; a linear head that was fitted has none.
         patience: evaluations on dev without a better metric until training stops.
-        evaluations: how often dev is scored in a whole run.
+        evaluations: about how often dev is scored in a whole run.
         metric: chooses the checkpoint, the seed, and when to stop; "": by the kind of labels.
         class_weights: "none", or "balanced": inverse to the classes' frequencies.
         rc_augment: read training sequences on random strands.
