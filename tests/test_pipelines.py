@@ -246,7 +246,7 @@ def test_every_example_has_a_help_or_is_said_to_be_a_module():
     for folder, names in re.findall(r"`(\w+)/\{([\w,]+)\}\.py`", text):
         modules |= {ROOT / "examples" / folder / f"{name}.py" for name in names.split(",")}
     for script in (ROOT / "examples").rglob("*.py"):
-        parses = re.search(r"argparse|import click", script.read_text()) is not None
+        parses = re.search(r"parse_args|argparse|import click", script.read_text()) is not None
         assert parses == (script not in modules), script
 
 
