@@ -10,7 +10,7 @@ import numpy as np
 
 from dnatk.errors import InputError
 from dnatk.inference.sequences import flat_outputs, score_sequences
-from dnatk.labelled.dataset import LabelledSet, LabelSpace
+from dnatk.labelled.dataset import LabelledSet
 from dnatk.labelled.read import ReadOptions, read_labelled
 from dnatk.progress import Progress
 from dnatk.tasks.scorer import Scorer, as_scorer
@@ -48,20 +48,14 @@ def read_for_task(path: str, task: Task, options: ReadOptions) -> LabelledSet:
     # Averaged over both strands a window reads alike.
     stranded = task.stranded and task.rc != "average"
     options = replace(options, length=task.length, fit=task.fit, stranded=stranded, cut=False)
-    own, *in_words = _spaces(task)
     try:
-        return read_labelled(path, options, own)
+        return read_labelled(path, options, task.space)
     except InputError:
-        for space in in_words:
-            with suppress(InputError):
-                return read_labelled(path, options, space)
+        if task.shown == task.space:
+            raise
+        with suppress(InputError):
+            return read_labelled(path, options, task.shown)
         raise
-
-
-def _spaces(task: Task) -> list[LabelSpace]:
-    """What a task's labels may be called: as in its training data, and in words."""
-    in_words = task.class_names != task.classes
-    return [task.space, *([LabelSpace(task.kind, task.class_names)] if in_words else [])]
 
 
 def evaluate(
@@ -104,7 +98,7 @@ def evaluate(
     if not isinstance(data, LabelledSet):
         options = options or ReadOptions()
         data = read_for_task(str(data), task, replace(options, kind=task.kind))
-    elif data.space not in _spaces(task):
+    elif data.space not in (task.space, task.shown):
         raise InputError(
             f"{data.space} labels, where the task has {task.space}",
             path=data.path,
