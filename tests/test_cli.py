@@ -278,6 +278,8 @@ USAGE = [
     (["predict", "r.bed", "--task", "t", "--shard", ""], "'--shard': no shard '' (write 2/8"),
     (["predict", "r.bed", "--task", "t", "--fit", "foo"], "'--fit': cannot read the fit 'foo' ("),
     (["finetune", "d.csv", "-o", "t", "--fit", "tss:5,5"], "'--fit': the fit 'tss:5,5' has no "),
+    (["h5", "plot", "e.h5", "-o", "m.png", "--bed", "b.bed"], "--bed goes with --colour"),
+    (["inspect", "m", "-o", "d", "--negatives", "gc"], "none of the labelled files is BED."),
     ([], "Usage: dnatk"),
     (["-q", "-v", "embed", "g.fa"], "exclude each other"),
 ]

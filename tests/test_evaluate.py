@@ -387,6 +387,46 @@ def test_sequences_with_other_classes_than_the_task_are_refused(tmp_path, task_o
     assert dnatk.evaluate(task, as_the_tasks, resamples=1, device="cpu").examples == 4
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("d.csv", ("--labels-from", "l.tsv"), "--labels-from: none of the labelled files is FASTA"),
+        ("d.csv", ("--header-label", "y"), "--header-label: none of the labelled files is FASTA"),
+        ("d.csv", ("--negatives", "gc"), "--negatives: none of the labelled files is BED"),
+        ("d.fa", ("--sequence-column", "s"), "--sequence-column: none of the labelled files is a "),
+        (
+            *("d.bed", ("--label-column", "5", "--negative-ratio", "2")),
+            "--negative-ratio: none are drawn beside the labels of --label-column",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["evaluate", "finetune", "inspect"])
+def test_what_says_nothing_of_the_labelled_files_is_refused(
+    command, name, words, said, run, tmp_path
+):
+    (tmp_path / "d.csv").write_text("sequence,label\nACGTACGT,1\n")
+    (tmp_path / "d.fa").write_text(">a label=1\nACGTACGT\n")
+    (tmp_path / "d.bed").write_text("chr1\t100\t200\tr\t1\t+\n")
+    data, out = tmp_path / name, ("-o", tmp_path / "out")
+    before = {
+        "evaluate": ("promoter", data),
+        "finetune": (data, *out),
+        "inspect": ("dnatk-small", "--labelled", data, *out),
+    }
+    result = run(command, *before[command], *words)
+    assert result.code == 2, result.err
+    assert said in result.err
+
+
+def test_an_option_for_one_of_several_files_is_taken(run, tmp_path):
+    write_fasta(tmp_path / "d.fa", {"a": random_bases(60, 1), "b": random_bases(60, 2)})
+    (tmp_path / "l.tsv").write_text("name\tlabel\na\t1\nb\t0\n")
+    (tmp_path / "dev.csv").write_text("sequence,label\nACGTACGT,2\n")
+    words = ("--dev", tmp_path / "dev.csv", "--labels-from", tmp_path / "l.tsv")
+    result = run("finetune", tmp_path / "d.fa", "-o", tmp_path / "t", *words)
+    one_line(result, 1, "dev.csv:2: ")
+
+
 @pytest.mark.parametrize("rc", ["none", "average"])
 def test_a_stranded_task_is_measured_on_strands_alone(rc, run, tmp_path, task_of, genome):
     """predict scores no region that has none; averaged over both strands it does."""

@@ -865,6 +865,11 @@ def test_from_python_too_the_fit_is_that_of_the_training(tables, tiny_model, tmp
     assert (fit("whole", 0), fit("cut", 40), fit("told", 40, "tile")) == ("tile", "center", "tile")
 
 
+def test_a_model_on_this_disk_has_no_commits(finetune, tables, tmp_path):
+    result = finetune(tables / "binary.train.csv", "--revision", "abc", code=1)
+    assert "lies on this disk, a hub's model has commits" in error_of(result)
+
+
 def test_sets_of_other_classes_are_refused(tables, tmp_path):
     train = dnatk.read_labelled(tables / "binary.train.csv")
     for name, positive in (("binary.dev.csv", "0"), ("multiclass.dev.csv", "")):

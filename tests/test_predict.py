@@ -583,6 +583,39 @@ def test_a_finished_file_gives_stdout_no_rows_and_gets_no_vectors(run, tmp_path,
     )
 
 
+def test_what_no_file_keeps_is_refused(run, tmp_path, task_of):
+    write_fasta(tmp_path / "s.fa", {"a": random_bases(60, 1)})
+    task = task_of()
+    result = run("predict", tmp_path / "s.fa", "--task", task, "--resume", *EXACT)
+    assert result.code == 1
+    assert result.err == (
+        "dnatk: error: nothing can be resumed: of what goes to a stream alone no row is kept "
+        "(write to a file, with -o or --h5)\n"
+    )
+    options = dnatk.PredictOptions(embeddings=True, device="cpu")
+    with pytest.raises(InputError, match="embeddings go into an HDF5 file"):
+        dnatk.predict(tmp_path / "s.fa", tmp_path / "o.tsv", task=task, options=options)
+    assert not (tmp_path / "o.tsv").exists()
+
+
+def test_a_run_that_read_strands_otherwise_is_not_resumed(
+    run, tmp_path, genome, task_of, monkeypatch
+):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    (tmp_path / "r.bed").write_text("chr1\t100\t200\tr\t0\t.\nchr1\t300\t400\tr\t0\t+\n")
+    monkeypatch.setattr("dnatk.inference.predict_sink.Sink.publish", stop)
+    words = ("predict", tmp_path / "r.bed", "--task", task_of(stranded=True), "--genome", genome)
+    out = ("-o", tmp_path / "o.bed", *EXACT)
+    assert run(*words, *out).code == 130
+    monkeypatch.undo()
+    result = run(*words, *out, "--resume", "--ignore-strand")
+    assert result.code == 1
+    assert "ignore_strand" in result.err
+    assert run(*words, *out, "--resume").code == 0
+
+
 def test_a_finished_file_that_is_damaged_is_told(run, tmp_path, task_of):
     write_fasta(tmp_path / "s.fa", {"a": random_bases(60, 1)})
     h5 = tmp_path / "p.h5"

@@ -7,7 +7,7 @@ import json
 import click
 
 from dnatk.cli.configured import Configured
-from dnatk.cli.labelled import labelled_options, read_options
+from dnatk.cli.labelled import check_labelled, labelled_options, read_options
 from dnatk.cli.options import (
     SEED,
     device_option,
@@ -59,6 +59,8 @@ def command(
       dnatk evaluate task peaks.bed --genome genome.fa --json
       dnatk evaluate task test.csv --report test.html
     """
+    check_labelled(data)
+
     from dataclasses import asdict
 
     from dnatk.inference.evaluate import evaluate, read_for_task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dnatk.cli.configured import Configured, record
-from dnatk.cli.labelled import labelled_options, read_options
+from dnatk.cli.labelled import check_labelled, labelled_options, read_options
 from dnatk.cli.options import SEED, FiniteRange, device_option, precision_option, threads_option
 from dnatk.cli.tables import aligned, metrics_table, seeds_line
 from dnatk.cli.task_options import check_method, task_options, told_of_cut
@@ -214,6 +214,7 @@ def command(
       dnatk predict --task task regions.bed --genome genome.fa
     """
     check_method(options["method"], kind)
+    check_labelled(data, dev, test)
 
     from pathlib import Path
 

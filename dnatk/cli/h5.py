@@ -176,6 +176,9 @@ def plot(console, file, output, bed, map_, colour, rows, seed, force):
       dnatk h5 plot promoters.h5 -o promoters.png
       dnatk h5 plot promoters.h5 -o promoters.html --bed promoters.bed --colour 5 --map tsne
     """
+    if bed and not colour:
+        raise click.UsageError("--bed goes with --colour: its columns colour the rows.")
+
     from dnatk.analysis.region_map import draw_map
     from dnatk.output.files import check_output
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dnatk.cli.configured import Configured, record
-from dnatk.cli.labelled import labelled_options, read_options
+from dnatk.cli.labelled import check_labelled, labelled_options, read_options
 from dnatk.cli.options import SEED, device_option, threads_option
 
 
@@ -79,6 +79,7 @@ def command(
         raise click.UsageError("the FASTA of inspect must be a file: it is read more than once.")
     if labelled_dev and not labelled:
         raise click.UsageError("--labelled-dev goes with --labelled.")
+    check_labelled(labelled, labelled_dev)
 
     from dnatk.analysis.inspect import PAGE_FILE, InspectOptions, inspect
     from dnatk.analysis.inspect_summary import headline

@@ -1,10 +1,20 @@
-"""What finetune and evaluate share: options of labelled data, and tables on the terminal."""
+"""What finetune, evaluate and inspect share: the options of labelled data."""
 
 from __future__ import annotations
 
 import click
 
+from dnatk.cli.configured import is_typed
 from dnatk.cli.options import FiniteRange, options
+
+# What says something of one kind of labelled file alone.
+_OF_KIND = {
+    "sequence_column": "table",
+    "labels_from": "fasta",
+    "header_label": "fasta",
+    "negatives": "bed",
+    "negative_ratio": "bed",
+}
 
 labelled_options = options(
     click.option(
@@ -55,6 +65,26 @@ labelled_options = options(
         help="Negatives to a positive.",
     ),
 )
+
+
+def check_labelled(*paths: str | None) -> None:
+    """Refuse what was typed and none of the labelled files makes use of."""
+    from dnatk.genome.files import readable_again
+    from dnatk.labelled.read import content_kind
+
+    ctx = click.get_current_context()
+    typed = [name for name in _OF_KIND if is_typed(ctx, name)]
+    given = [path for path in paths if path]
+    if not typed or not all(map(readable_again, given)):  # the reader refuses what is no file
+        return
+    kinds = {content_kind(path) for path in given}
+    for name in typed:
+        flag, kind = f"--{name.replace('_', '-')}", _OF_KIND[name]
+        if kind not in kinds:
+            what = {"table": "a table", "fasta": "FASTA", "bed": "BED"}[kind]
+            raise click.UsageError(f"{flag}: none of the labelled files is {what}.")
+        if kind == "bed" and ctx.params["label_columns"]:
+            raise click.UsageError(f"{flag}: none are drawn beside the labels of --label-column.")
 
 
 def read_options(

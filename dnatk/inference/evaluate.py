@@ -45,8 +45,7 @@ def read_for_task(path: str, task: Task, options: ReadOptions) -> LabelledSet:
     Raises:
         InputError: as :func:`read_labelled`; an unknown class names those of the task.
     """
-    # Averaged over both strands a window reads alike.
-    stranded = task.stranded and task.rc != "average"
+    stranded = task.needs_strand()
     options = replace(options, length=task.length, fit=task.fit, stranded=stranded, cut=False)
     try:
         return read_labelled(path, options, task.space)

@@ -88,6 +88,13 @@ def predict(
             "a per-base task gives runs of bases, no probabilities of a region",
             hint="leave --h5 and --probabilities away",
         )
+    if h5 is None and options.embeddings:
+        raise InputError("embeddings go into an HDF5 file", hint="name it with h5")
+    if stream is not None and h5 is None and resume:
+        raise InputError(
+            "nothing can be resumed: of what goes to a stream alone no row is kept",
+            hint="write to a file, with -o or --h5",
+        )
     sharing = Sharing.asked(shard)
     table_path, h5_path, page_path = (
         None

@@ -178,6 +178,7 @@ class Job:
             "format": self.form,
             "columns": self.table.columns,
             "embeddings": self.options.embeddings,
+            "ignore_strand": self.options.ignore_strand,
             "batch_tokens": engine.batch_tokens,
             "device": scorer.encoder.device.type,
         }

@@ -37,9 +37,8 @@ def check_strand_column(first: Region, task: Task, fit: Fit, options: PredictOpt
 
 def needs_strand(task: Task, fit: Fit, options: PredictOptions) -> bool:
     """Whether what is read of a region depends on its strand."""
-    # Averaged over both strands a window reads alike, but which one is upstream?
-    read = fit.kind == "tss" or (task.stranded and options.rc != "average")
-    return read and not options.ignore_strand
+    # Whatever is averaged, a tss window lies upstream of one of the two.
+    return not options.ignore_strand and (fit.kind == "tss" or task.needs_strand(options.rc))
 
 
 def record_rows(

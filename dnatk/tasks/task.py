@@ -169,6 +169,14 @@ class Task:
 
         return probabilities(logits_NC, self.kind, self.temperature)
 
+    def needs_strand(self, rc: str = "") -> bool:
+        """Whether a region without a strand cannot be scored, whatever the fit.
+
+        Args:
+            rc: in place of the task's; averaged over both strands a window reads alike.
+        """
+        return self.stranded and (rc or self.rc) != "average"
+
     def limits(self) -> float | np.ndarray | None:
         """The thresholds as metrics take them."""
         if not self.thresholds:

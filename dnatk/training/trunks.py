@@ -67,6 +67,10 @@ class Trunk:
         # A name with a slash that is no directory is of a hub.
         if is_native(directory) if os.path.isdir(directory) else "/" not in name:
             info = _with_stride(read_model(name), config.kmer_stride)
+            if config.revision:
+                raise InputError(
+                    f"--revision: '{config.model}' lies on this disk, a hub's model has commits"
+                )
             if not config.from_scratch:
                 read_weights(info)  # transformers would leave what is missing random
             reference = TrunkReference(name, info.sha256, True, info.k, info.kmer_stride)
