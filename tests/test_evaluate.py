@@ -396,7 +396,11 @@ def test_sequences_with_other_classes_than_the_task_are_refused(tmp_path, task_o
         ("d.fa", ("--sequence-column", "s"), "--sequence-column: none of the labelled files is a "),
         (
             *("d.bed", ("--label-column", "5", "--negative-ratio", "2")),
-            "--negative-ratio: none are drawn beside the labels of --label-column",
+            "--negative-ratio: none are drawn where regions have labels",
+        ),
+        (
+            *("named.bed", ("--negatives", "random")),
+            "--negatives: none are drawn where regions have labels",
         ),
     ],
 )
@@ -406,6 +410,7 @@ def test_what_says_nothing_of_the_labelled_files_is_refused(
 ):
     (tmp_path / "d.csv").write_text("sequence,label\nACGTACGT,1\n")
     (tmp_path / "d.fa").write_text(">a label=1\nACGTACGT\n")
+    (tmp_path / "named.bed").write_text("#chrom start end label\nchr1 100 200 1\n")
     (tmp_path / "d.bed").write_text("chr1\t100\t200\tr\t1\t+\n")
     data, out = tmp_path / name, ("-o", tmp_path / "out")
     before = {
@@ -425,6 +430,14 @@ def test_an_option_for_one_of_several_files_is_taken(run, tmp_path):
     words = ("--dev", tmp_path / "dev.csv", "--labels-from", tmp_path / "l.tsv")
     result = run("finetune", tmp_path / "d.fa", "-o", tmp_path / "t", *words)
     one_line(result, 1, "dev.csv:2: ")
+
+
+def test_a_class_in_words_that_is_misspelt_is_named(run, tmp_path, task_of):
+    table = tmp_path / "s.csv"
+    rows = [f"{random_bases(60, seed=i)},{('poor', 'rich')[i % 2]}\n" for i in range(4)]
+    table.write_text("sequence,label\n" + "".join(rows) + f"{random_bases(60, 9)},ricch\n")
+    result = run("evaluate", task_of("binary", class_names=("poor", "rich")), table, *EXACT)
+    one_line(result, 1, "s.csv:6: ", "'ricch'", "poor, rich")
 
 
 @pytest.mark.parametrize("rc", ["none", "average"])

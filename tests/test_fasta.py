@@ -563,6 +563,30 @@ def test_an_index_that_names_a_contig_twice_is_made_anew(tmp_path):
     assert fetched(path) == SEQUENCES
 
 
+def test_an_index_of_another_user_is_made_again(tmp_path, monkeypatch, caplog):
+    path = fasta(tmp_path, text_of(SEQUENCES))
+    Genome(path).close()
+    read_text = Path.read_text
+
+    def refuse(self, *args):
+        if self.name.endswith(".fai") and not caplog.records:
+            raise PermissionError(13, "Permission denied")
+        return read_text(self, *args)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert fetched(path) == SEQUENCES
+    assert "cannot be read (Permission denied): indexing again" in caplog.text
+
+
+@pytest.mark.parametrize("pack", [fasta, bgzipped])
+def test_a_long_fetch_is_made_of_pieces(tmp_path, monkeypatch, pack):
+    monkeypatch.setattr("dnatk.genome.fasta._AT_ONCE", 7)
+    with Genome(pack(tmp_path, LONG)) as genome:
+        whole = LONG.split("\n", 1)[1].replace("\n", "")
+        for start, end in ((0, 7), (3, 500), (0, 999), (199_990, 200_000)):
+            assert genome.fetch("a", start, end).tobytes().decode() == whole[start:end]
+
+
 # What is kept in the cache
 
 

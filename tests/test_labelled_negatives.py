@@ -138,6 +138,33 @@ def test_negatives_keep_clear_of_all_splits_as_they_are_read(tmp_path, others):
         assert not Spans(positives).overlapping(drawn).any()
 
 
+def test_given_sequences_stay_as_they_are(tmp_path):
+    """Their coordinates may be those of a summit, or 1-based."""
+    genome = write_fasta(tmp_path / "g.fa", {"c": random_bases(4000, 3)})
+    rows = [f"{random_bases(60, i)},{i % 2},c,{100 * i + 20},{100 * i + 21}" for i in range(10)]
+    table = tmp_path / "train.csv"
+    table.write_text("sequence,label,chrom,start,end\n" + "\n".join(rows) + "\n")
+    bed = tmp_path / "dev.bed"
+    bed.write_text("#chrom start end label\nc 2000 2040 0\nc 2100 2130 1\n")
+    options = ReadOptions(genome=str(genome))
+    splitting = Splitting("random", dev=0.2, test=0.2)
+    sets, _, _ = read_sets(Files(str(table)), options, splitting)
+    assert {len(s) for data in sets.values() for s in data.sequences} == {60}
+    sets, _, _ = read_sets(Files(str(table), dev=str(bed)), options, splitting)
+    assert {len(s) for data in sets.values() for s in data.sequences} == {60}
+    assert not any(data.cut for data in sets.values())
+
+
+def test_regions_that_no_model_takes_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    genome = write_fasta(tmp_path / "g.fa", {"c": random_bases(4000, 3)})
+    bed = tmp_path / "r.bed"
+    bed.write_text("c\t100\t200\nc\t300\t900\n")
+    monkeypatch.setattr(Genome, "fetch", None)
+    options = ReadOptions(genome=str(genome))
+    with pytest.raises(InputError, match=r"r.bed: examples of 600 bases, the model takes 515 \("):
+        read_sets(Files(str(bed)), options, Splitting(), most=lambda: 515)
+
+
 def test_a_last_free_place_is_found_and_then_no_more(tmp_path):
     sequences = {"c": "N" * 3000 + random_bases(11, 1) + "N" * 3000}
     with Genome(write_fasta(tmp_path / "g.fa", sequences)) as genome:

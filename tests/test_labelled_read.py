@@ -10,7 +10,7 @@ from conftest import random_bases, write_fasta
 from dnatk.errors import InputError
 from dnatk.labelled.dataset import LabelledSet, LabelSpace
 from dnatk.labelled.places import Spans
-from dnatk.labelled.read import ReadOptions, read_labelled
+from dnatk.labelled.read import ReadOptions, content_kind, read_labelled
 
 
 def write(path, text: str):
@@ -232,6 +232,31 @@ def test_bed_with_a_label_column(tmp_path, genome, genome_sequences, bed, option
     assert data.targets.tolist() == [0, 1]
     assert texts(data) == [genome_sequences["chr1"][10:20], genome_sequences["chr2"][5:15]]
     assert [len(region) for region in data.regions] == [10, 10]
+
+
+@pytest.mark.parametrize(
+    ("above", "classes"),
+    [
+        ("#chrom start end label\n# converted on a Monday\n", ("0", "1")),
+        ("# my peaks\n#Chr start end label more\n", ("0", "1")),
+        ("# target regions of the kit\n", ("negative", "positive")),
+        ("# label free peaks\n", ("negative", "positive")),
+        ("# label free quantification of peaks\n", ("negative", "positive")),
+    ],
+)
+def test_a_comment_of_a_bed_is_no_header(tmp_path, genome, above, classes):
+    rows = "chr1 100 110 0\nchr1 200 210 1\nchr2 100 110 1\n"
+    data = read_labelled(write(tmp_path / "x", above + rows), ReadOptions(genome=str(genome)))
+    assert data.space.classes == classes
+
+
+def test_bases_beside_coordinates_are_what_is_read(tmp_path, genome):
+    """Of a table whose header has a #, as bedtools getfasta -tab users paste them together."""
+    text = "#chrom\tstart\tend\tsequence\tlabel\nchr1\t100\t106\tACGTAC\t1\nchr1\t5\t9\tGGGG\t0\n"
+    data = read_labelled(write(tmp_path / "x", text), ReadOptions(genome=str(genome)))
+    assert texts(data) == ["ACGTAC", "GGGG"]
+    comment = "# sequence of peaks\nchr1\t100\t106\n"
+    assert content_kind(write(tmp_path / "y", comment)) == "bed"
 
 
 def test_bed_regions_are_brought_to_a_length(tmp_path, genome, genome_sequences):

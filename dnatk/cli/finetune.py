@@ -8,7 +8,7 @@ from dnatk.cli.configured import Configured, record
 from dnatk.cli.labelled import check_labelled, labelled_options, read_options
 from dnatk.cli.options import SEED, FiniteRange, device_option, precision_option, threads_option
 from dnatk.cli.tables import aligned, metrics_table, seeds_line
-from dnatk.cli.task_options import check_method, task_options, told_of_cut
+from dnatk.cli.task_options import check_method, model_takes, task_options, told_of_cut
 
 
 @click.command(
@@ -219,15 +219,16 @@ def command(
     from pathlib import Path
 
     from dnatk.errors import InputError
-    from dnatk.genome.fit import Fit
     from dnatk.labelled.doctor import examine
     from dnatk.labelled.prepare import Files, Splitting, read_sets, split_in_words
     from dnatk.model.placement import prepare_cpu
+    from dnatk.training.finetune_config import FinetuneConfig, TaskChoices
 
     if (dev and dev_contigs) or (test and test_contigs):
         raise click.UsageError("a file and a contig for the same split exclude each other.")
-    if length and fit.startswith("tss"):
-        Fit.parse(fit, length)
+    config = FinetuneConfig(
+        max_steps=max_steps or 0, lr=lr or 0.0, kmer_stride=kmer_stride or "", **options
+    )
     files = Files(data, dev, test)
     splitting = Splitting(split, dev_share, test_share, dev_contigs, test_contigs, options["seed"])
     sets, report, dropped = read_sets(
@@ -249,6 +250,7 @@ def command(
         ),
         splitting,
         drop=drop_leaks,
+        most=lambda: model_takes(config),
     )
     console.say(aligned(report.header, report.rows))
     if any(labelled.cut for labelled in sets.values()) and fit in ("", "tile"):
@@ -266,12 +268,8 @@ def command(
         )
 
     from dnatk.training.finetune import finetune
-    from dnatk.training.finetune_config import FinetuneConfig, TaskChoices
 
     prepare_cpu(threads)
-    config = FinetuneConfig(
-        max_steps=max_steps or 0, lr=lr or 0.0, kmer_stride=kmer_stride or "", **options
-    )
     choices = TaskChoices(
         name=name or Path(output).resolve().name,
         description=description,

@@ -70,6 +70,7 @@ labelled_options = options(
 def check_labelled(*paths: str | None) -> None:
     """Refuse what was typed and none of the labelled files makes use of."""
     from dnatk.genome.files import readable_again
+    from dnatk.labelled.bed import has_labels
     from dnatk.labelled.read import content_kind
 
     ctx = click.get_current_context()
@@ -77,14 +78,15 @@ def check_labelled(*paths: str | None) -> None:
     given = [path for path in paths if path]
     if not typed or not all(map(readable_again, given)):  # the reader refuses what is no file
         return
-    kinds = {content_kind(path) for path in given}
+    kind_of = {path: content_kind(path) for path in given}
+    beds = [path for path, kind in kind_of.items() if kind == "bed"]
     for name in typed:
         flag, kind = f"--{name.replace('_', '-')}", _OF_KIND[name]
-        if kind not in kinds:
+        if kind not in kind_of.values():
             what = {"table": "a table", "fasta": "FASTA", "bed": "BED"}[kind]
             raise click.UsageError(f"{flag}: none of the labelled files is {what}.")
-        if kind == "bed" and ctx.params["label_columns"]:
-            raise click.UsageError(f"{flag}: none are drawn beside the labels of --label-column.")
+        if kind == "bed" and (ctx.params["label_columns"] or all(map(has_labels, beds))):
+            raise click.UsageError(f"{flag}: none are drawn where regions have labels.")
 
 
 def read_options(

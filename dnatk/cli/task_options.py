@@ -54,6 +54,13 @@ task_options = options(
 )
 
 
+def model_takes(config) -> int:
+    """Bases that the model of a :class:`FinetuneConfig` takes; 0: only its tokenizer can say."""
+    from dnatk.training.trunks import most_bases  # torch, which data that cannot be read need not
+
+    return most_bases(config)
+
+
 def told_of_cut(fit: str) -> str:
     """What is said where sequences were cut to their middle: predict may read other bases."""
     what = "here longer sequences are cut to their middle"

@@ -24,6 +24,7 @@ from dnatk.genome.regions import Region
 __all__ = ["Genome", "check_nucleotides", "open_text", "read_fasta", "sha256", "stream_fasta"]
 
 _NUCLEOTIDES = b"ACGTURYSWKMBDHVNacgturyswkmbdhvn-.*"
+_AT_ONCE = 1 << 20  # bases
 
 
 def read_fasta(
@@ -239,7 +240,12 @@ class Genome:
         if start == end:
             return np.empty(0, dtype=np.uint8)
         try:
-            sequence = self._faidx.fetch(contig, start + 1, end).encode()
+            # Of bgzip all blocks of one call are added to one another, each time with a copy.
+            pieces = (
+                self._faidx.fetch(contig, at + 1, min(at + _AT_ONCE, end)).encode()
+                for at in range(start, end, _AT_ONCE)
+            )
+            sequence = b"".join(pieces)
         except (ValueError, RuntimeError, struct.error, zlib.error) as error:
             # Bytes that are no text, or a damaged block of a bgzip file.
             raise InputError(

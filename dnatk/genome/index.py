@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import struct
+import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,7 +75,8 @@ def _cached(path: Path, suffix: str) -> Path:
 @contextmanager
 def _written(final: Path) -> Iterator[Path]:
     """A temporary path beside ``final`` that takes its place once it is written whole."""
-    partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
+    # Machines that share a genome, or containers of one image, have the same process numbers.
+    partial = final.with_name(f".{final.name}.{uuid.uuid4().hex[:12]}.partial")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -232,6 +234,8 @@ def _stale(source: Path, fai: Path, gzi: Path | None) -> str | None:
                 )
     except (ValueError, TypeError, ZeroDivisionError, struct.error):
         return "is damaged"
+    except OSError as error:  # it may be another user's
+        return f"cannot be read ({error.strerror})"
     except (InputError, RuntimeError, zlib.error):
         fits = False  # it is the FASTA that is broken: indexing says how
     return None if fits else "does not fit the FASTA"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -49,11 +48,14 @@ def read_for_task(path: str, task: Task, options: ReadOptions) -> LabelledSet:
     options = replace(options, length=task.length, fit=task.fit, stranded=stranded, cut=False)
     try:
         return read_labelled(path, options, task.space)
-    except InputError:
+    except InputError as error:
         if task.shown == task.space:
             raise
-        with suppress(InputError):
+        try:
             return read_labelled(path, options, task.shown)
+        except InputError as in_words:  # the names that most of the file goes by
+            if (in_words.line or 0) > (error.line or 0):
+                raise in_words from None
         raise
 
 

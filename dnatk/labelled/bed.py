@@ -21,7 +21,7 @@ from dnatk.genome.regions import Region
 from dnatk.labelled.dataset import LabelSpace
 from dnatk.labelled.negatives import shuffle_dinucleotides, spread, unlike_places
 from dnatk.labelled.places import fitted, read_bases
-from dnatk.labelled.rows import DEFAULT_LABELS, ReadOptions, Rows, own_columns
+from dnatk.labelled.rows import CONTIG, DEFAULT_LABELS, ReadOptions, Rows, own_columns
 
 
 def rows_of_bed(
@@ -42,13 +42,18 @@ def rows_of_bed(
         given = _checked(path, genome)
         regions = [fitted(region, options, genome) for region in given]
         shorter = any(len(a) < len(b) for a, b in zip(regions, given, strict=True))
-        rows = Rows(str(path), names, cut=shorter)
+        rows = Rows(str(path), names, cut=shorter, from_genome=True)
         for region in regions:
             cells = tuple(_cell(region, column) for column in columns) or (positive,)
             rows.add(read_bases(genome, region), cells, region.name, region.line, region)
         if not columns:
             _add_negatives(rows, negative, genome, [*given, *avoid], options)
     return rows
+
+
+def has_labels(path: str | Path) -> bool:
+    """Whether the header of a BED names a label column."""
+    return bool(_label_columns(path, ReadOptions(), None)[0])
 
 
 def places_of_bed(path: str | Path, options: ReadOptions) -> list[Region]:
@@ -111,10 +116,11 @@ def _label_columns(
     if not wanted and set(own_columns(space)) <= set(header):
         wanted = own_columns(space)
     if not wanted:
-        named = next((name for name in DEFAULT_LABELS if name in map(str.lower, header)), None)
+        lower = [name.lower() for name in header]
+        named = next((name for name in DEFAULT_LABELS if name in lower[3:]), None)
         if named is None:
             return [], ("label",)
-        return [[name.lower() for name in header].index(named)], (named,)
+        return [lower.index(named, 3)], (named,)
     columns = []
     for name in wanted:
         if name in header:
@@ -133,18 +139,24 @@ def _label_columns(
 
 
 def _header(path: str | Path) -> list[str]:
-    """The column names in the last '#' line before the rows; [] without one."""
-    names: list[str] = []
+    """The column names in a '#' line before the rows; [] without one.
+
+    Other comments may stand round it: it begins with the contig's column, or else has as many names
+    as the first row has fields.
+    """
+    above: list[list[str]] = []
     with open_text(path) as handle:
         for raw in handle:
             line = raw.decode("utf-8-sig", "replace").strip()
+            text = line.lstrip("#").strip()
+            fields = [name.strip() for name in (text.split("\t") if "\t" in text else text.split())]
             if line.startswith("#"):
-                text = line.lstrip("#").strip()
-                fields = text.split("\t") if "\t" in text else text.split()
-                names = [name.strip() for name in fields]
+                above.append(fields)
             elif line and not is_header(line):
-                break
-    return names
+                by_name = [names for names in above if names[:1] and names[0].lower() in CONTIG]
+                by_number = [names for names in above if len(names) == len(fields)]
+                return (by_name or by_number or [[]])[-1]
+    return []
 
 
 def _cell(region: Region, column: int) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dnatk.errors import InputError
 from dnatk.genome.fit import Fit
 from dnatk.labelled.dataset import LabelledSet
 from dnatk.labelled.doctor import Report, drop_leaks, examine
-from dnatk.labelled.read import ReadOptions, places, read_labelled
+from dnatk.labelled.read import ReadOptions, lengths, places, read_labelled
 from dnatk.labelled.splits import split_set, way_of
 
 log = logging.getLogger(__name__)
@@ -58,17 +59,23 @@ def split_in_words(
 
 
 def read_sets(
-    files: Files, options: ReadOptions, splitting: Splitting, *, drop: bool = False
+    files: Files,
+    options: ReadOptions,
+    splitting: Splitting,
+    *,
+    drop: bool = False,
+    most: Callable[[], int] = lambda: 0,
 ) -> tuple[dict[str, LabelledSet], Report, int]:
     """({"train", "dev", perhaps "test"}, what the check found, training sequences dropped).
 
     The report is of the data as they came; ``drop`` then removes leaks. Regions of a genome become
     equally long, as ``predict`` will read them: where ``options`` have no length, the fit's or that
-    of the longest.
+    of the longest example, which must not be above ``most`` (0: unknown), the bases that the model
+    takes: it is asked before anything is read from the genome.
     """
     others = {name: path for name, path in (("dev", files.dev), ("test", files.test)) if path}
     if not options.length:
-        options = replace(options, length=_length([files.data, *others.values()], options))
+        options = replace(options, length=_length([files.data, *others.values()], options, most))
     # Negatives drawn for one file keep clear of the others: their examples, and what was drawn.
     known = [place for path in others.values() for place in places(path, options)]
     data = read_labelled(files.data, options, avoid=known)
@@ -101,20 +108,28 @@ def read_sets(
     return sets, report, dropped
 
 
-def _length(paths: list[str], options: ReadOptions) -> int:
+def _length(paths: list[str], options: ReadOptions, most: Callable[[], int]) -> int:
     """Bases that the regions of these files are brought to; 0 where none is read from a genome."""
-    if options.kind == "per-base":  # as long as their labels
+    if options.kind == "per-base" or not options.genome:  # as long as their labels
         return 0
-    regions = [region for path in paths for region in places(path, options)]
+    found = [lengths(path, options) for path in paths]
+    regions = [length for of_genome, _ in found for length in of_genome]
     if not regions:
         return 0
     fit = Fit.parse(options.fit, sys.maxsize)
     if fit.kind == "tss":
-        return fit.last - fit.first
-    lengths = [len(region) for region in regions]
-    if min(lengths) < max(lengths):
+        length = fit.last - fit.first
+    else:
+        length = max(*regions, *(length for _, given in found for length in given), 0)
+    if (limit := most()) and length > limit:
+        raise InputError(
+            f"examples of {length} bases, the model takes {limit}",
+            path=paths[0],
+            hint="--length cuts all to their middle",
+        )
+    if fit.kind != "tss" and min(regions) < length:
         log.warning(
             "%s: regions of %d to %d bases are all read as %d (--length chooses)",
-            *(paths[0], min(lengths), max(lengths), max(lengths)),
+            *(paths[0], min(regions), max(regions), length),
         )
-    return max(lengths)
+    return length

@@ -75,12 +75,26 @@ def places(path: str | Path, options: ReadOptions) -> list[Region]:
     return rows_of_table(path, options, None).regions or []
 
 
+def lengths(path: str | Path, options: ReadOptions) -> tuple[list[int], list[int]]:
+    """Bases of a file's examples: of regions to be read from a genome, and of given sequences."""
+    content = content_kind(path)
+    if content == "bed":
+        return [len(region) for region in places_of_bed(path, options)], []
+    rows = (rows_of_fasta if content == "fasta" else rows_of_table)(path, options, None)
+    found = [len(sequence) for sequence in rows.sequences]
+    return (found, []) if rows.from_genome else ([], found)
+
+
 def content_kind(path: str | Path) -> str:
     """'fasta', 'bed' or 'table', by the first line that says it."""
     with open_text(path) as handle:
         for number, raw in enumerate(handle):
             line = raw.decode("utf-8-sig" if number == 0 else "utf-8", "replace").strip()
             # A comment of FASTA begins with ;, and so does a table whose first column has no name.
+            # A header of columns, one of them the bases: what it names is not read from a genome.
+            names = line.lstrip("#").strip().lower().split("\t") if line[:1] == "#" else []
+            if len(names) > 1 and set(names) & set(SEQUENCE):
+                return "table"
             if not line or line[0] == ";" or is_header(line):
                 continue
             if line[0] == ">":

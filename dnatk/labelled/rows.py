@@ -11,6 +11,7 @@ from dnatk.genome.regions import Region
 from dnatk.labelled.dataset import KINDS, LabelSpace
 
 NEGATIVES = ("gc", "dinucleotide", "random")
+CONTIG = ("chrom", "chr", "contig", "chromosome")
 DEFAULT_LABELS = ("label", "labels", "target")
 
 _LETTERS = b"ACGTURYSWKMBDHVN"
@@ -86,6 +87,7 @@ class Rows:
         names, lines: what each is called and where it stands.
         regions: None unless every example has one.
         cut: whether a longer region was cut to its middle.
+        from_genome: whether the bases are those of a genome at the regions.
     """
 
     path: str
@@ -96,6 +98,7 @@ class Rows:
     lines: list[int] = field(default_factory=list)
     regions: list[Region] | None = None
     cut: bool = False
+    from_genome: bool = False
 
     def add(
         self,

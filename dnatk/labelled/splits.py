@@ -99,8 +99,9 @@ def _random(data: LabelledSet, dev: float, test: float, rng: np.random.Generator
     part_G = np.full(len(first_G), _TRAIN)
     # What rounding takes from one stratum the next one gets: rare labels add up too.
     owed = {_TEST: 0.0, _DEV: 0.0}
-    for stratum in range(stratum_G.max(initial=-1) + 1):
-        groups = rng.permutation(np.flatnonzero(stratum_G == stratum))
+    by_stratum = np.argsort(stratum_G, kind="stable")
+    for members in np.split(by_stratum, np.cumsum(np.bincount(stratum_G))[:-1]):
+        groups = rng.permutation(members)
         total = size_G[groups].sum()
         for part, fraction in ((_TEST, test), (_DEV, dev)):
             owed[part] += fraction * total

@@ -23,12 +23,18 @@ from dnatk.genome.locate import resolve_genome
 from dnatk.genome.regions import Region
 from dnatk.labelled.dataset import LabelSpace
 from dnatk.labelled.places import fitted, read_bases
-from dnatk.labelled.rows import DEFAULT_LABELS, ReadOptions, Rows, clean_bases, own_columns
+from dnatk.labelled.rows import (
+    CONTIG,
+    DEFAULT_LABELS,
+    ReadOptions,
+    Rows,
+    clean_bases,
+    own_columns,
+)
 
 log = logging.getLogger(__name__)
 
 SEQUENCE = ("sequence", "seq")
-_CONTIG = ("chrom", "chr", "contig", "chromosome")
 
 
 @dataclass
@@ -76,7 +82,7 @@ class Table:
 
 
 def read_table(path: str | Path) -> Table:
-    """Read a table whole. A leading '#' of the header and lines that start with '##' are dropped.
+    """Read a table whole. A '#' before the header and lines above it with '##' are dropped.
 
     Raises:
         InputError: no text, no header, no rows, or a row with more or fewer fields than the header.
@@ -166,7 +172,7 @@ def rows_of_table(path: str | Path, options: ReadOptions, space: LabelSpace | No
     """The examples of a CSV or TSV."""
     table = read_table(path)
     labels = label_columns(table, options, space)
-    place = [table.column(*_CONTIG), table.column("start"), table.column("end")]
+    place = [table.column(*CONTIG), table.column("start"), table.column("end")]
     strand, name = table.column("strand"), table.column("name", "id")
     from_genome = bool(options.genome) and None not in place and not options.sequence
     wanted = (options.sequence,) if options.sequence else SEQUENCE
@@ -180,6 +186,7 @@ def rows_of_table(path: str | Path, options: ReadOptions, space: LabelSpace | No
     genome = None
     if sequence is None:
         genome = Genome(resolve_genome(options.genome, os.environ))
+        rows.from_genome = True
     try:
         for number, (line, fields) in enumerate(table.records, start=1):
             region = None

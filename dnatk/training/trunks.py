@@ -59,14 +59,8 @@ class Trunk:
             ModelError, InputError: no such model, or one that cannot be trained as asked.
         """
         quiet_transformers()
-        name = config.model
-        directory = model_directory(name)
-        # Of a name that is too long pathlib raises.
-        if name not in shipped_models() and os.path.isdir(directory):
-            name = str(directory.resolve())
-        # A name with a slash that is no directory is of a hub.
-        if is_native(directory) if os.path.isdir(directory) else "/" not in name:
-            info = _with_stride(read_model(name), config.kmer_stride)
+        name, info = _named(config)
+        if info is not None:
             if config.revision:
                 raise InputError(
                     f"--revision: '{config.model}' lies on this disk, a hub's model has commits"
@@ -219,6 +213,29 @@ class Trunk:
                     line=line,
                     hint="take it out, or give a longer one",
                 )
+
+
+def most_bases(config: FinetuneConfig) -> int:
+    """The longest sequence that the model of ``config`` takes; 0: only its tokenizer can say."""
+    info = _named(config)[1]
+    return info.max_window if info else 0
+
+
+def _named(config: FinetuneConfig) -> tuple[str, ModelInfo | None]:
+    """The model's name, of a directory its path; what is known of one of k-mers.
+
+    Raises:
+        ModelError: no such model.
+    """
+    name = config.model
+    directory = model_directory(name)
+    # Of a name that is too long pathlib raises.
+    if name not in shipped_models() and os.path.isdir(directory):
+        name = str(directory.resolve())
+    # A name with a slash that is no directory is of a hub.
+    if is_native(directory) if os.path.isdir(directory) else "/" not in name:
+        return name, _with_stride(read_model(name), config.kmer_stride)
+    return name, None
 
 
 def _with_stride(info: ModelInfo, kmer_stride: str) -> ModelInfo:
