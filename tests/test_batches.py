@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -130,6 +131,17 @@ def test_the_next_batch_is_made_while_this_one_is_used(corpus, monkeypatch):
     dataset._guess[1].result()
     # Only the first guess, which knows nothing of the other rank, was wrong.
     assert made == [[0, 1], [2, 3], [4, 5], [8, 9], [12, 13]]
+
+
+def test_the_thread_works_on_the_gpu_of_its_process(monkeypatch):
+    """A new thread's GPU is the first: a context there would take its memory."""
+    place, chosen = torch.device("cuda", 1), []
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: SimpleNamespace(device=device))
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    schedule = Schedule.build([(6, Fraction(1))], 10)
+    dataset = RowDataset(SimpleNamespace(device=place), Masker(4101), schedule, 10, 4)
+    dataset._thread.submit(int).result()
+    assert chosen == [place]
 
 
 def test_what_goes_wrong_in_the_thread_is_raised(corpus, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -166,6 +167,30 @@ def test_rows_without_a_token_need_no_forward(encoder):
     assert (len(rows), small.asked) == (2, [])
 
 
+@pytest.mark.parametrize("rc", ["none", "average"])
+@pytest.mark.parametrize(("broken", "named"), [([1], 1), ([2, 0], 0), ([], None)])
+def test_the_first_row_that_is_not_finite_is_named(encoder, broken, named, rc):
+    """Of those that are kept token by token; tiles are packed by length, not in their order."""
+    tiles = tiles_of([[30], [9], [5]])
+    strange = [int(tiles[i].ids[2]) for i in broken]
+    assert sum(np.isin(tile.ids, strange).sum() for tile in tiles) == len(broken)
+
+    def broken_encoder(ids_T, *more):
+        hidden_TD = encoder(ids_T, *more)
+        hidden_TD[torch.isin(ids_T, torch.tensor(strange))] = torch.nan
+        return hidden_TD
+
+    small = Small(encoder)
+    small.encoder = broken_encoder
+    engine = Engine(small, TOKENS, Pooled(TOKENS, "none", 32), rc=rc)
+    if named is None:
+        assert len(next(engine.run(tiles))) == 3
+        return
+    with pytest.raises(ModelError) as told:
+        next(engine.run(tiles))
+    assert f"not finite, at or after {tiles[named].row.region.name} (" in str(told.value)
+
+
 # Out of memory
 
 
@@ -205,7 +230,8 @@ def test_one_window_too_large_is_one_line(readout_of, kind, rc):
         results(readout_of, kind, rc=rc, batch_tokens=2000, room=96)
     assert str(told.value) == (
         "cpu has not memory enough for one window of 97 tokens "
-        "(a smaller --window, a smaller model, or --device cpu)"
+        "(shorter windows, by embed --window or finetune --length; "
+        "or a smaller model, or --device cpu)"
     )
 
 
@@ -262,6 +288,34 @@ def test_other_errors_pass_through(readout_of, caplog, error):
 def other(kind: type[BaseException]):
     """Makes errors that tell of something else."""
     return lambda _: kind("mat1 and mat2 shapes cannot be multiplied (3x4 and 5x6)")
+
+
+def test_results_are_waited_for_on_their_own_gpu(monkeypatch):
+    """An event of another GPU's stream is over at once, and what is read then is not there yet."""
+    own, current = torch.device("cuda", 1), []
+
+    class Current:
+        def __init__(self, device):
+            self.device = device
+
+        def __enter__(self):
+            current.append(self.device)
+
+        def __exit__(self, *_):
+            current.pop()
+
+    class Event:
+        def record(self):
+            assert current == [own]
+            self.recorded = True
+
+    monkeypatch.setattr(torch.cuda, "device", Current)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(Engine, "_fitting", lambda *_: [("strands", "tensors")])
+    encoder = SimpleNamespace(device=own, dtype=torch.float32, max_tokens=8)
+    launched = Engine(encoder, None, None).launch(SimpleNamespace(strands=["one"]))
+    assert launched.done.recorded
+    assert not current
 
 
 def test_other_errors_are_not_tried_in_halves(readout_of):

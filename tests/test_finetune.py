@@ -870,6 +870,23 @@ def test_a_model_on_this_disk_has_no_commits(finetune, tables, tmp_path):
     assert "lies on this disk, a hub's model has commits" in error_of(result)
 
 
+def test_each_process_measures_on_its_own_gpu(tables, tmp_path, tiny_model, monkeypatch):
+    asked = []
+
+    def stop(*arguments):
+        asked.append(arguments[5])
+        raise KeyboardInterrupt
+
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("dnatk.training.finetune.Fitting", stop)
+    sets = dnatk.split_set(dnatk.read_labelled(tables / "binary.train.csv"))
+    with pytest.raises(KeyboardInterrupt):
+        dnatk.finetune(FinetuneConfig(model=str(tiny_model)), sets, tmp_path / "task")
+    assert asked == ["cuda:1"]
+
+
 def test_sets_of_other_classes_are_refused(tables, tmp_path):
     train = dnatk.read_labelled(tables / "binary.train.csv")
     for name, positive in (("binary.dev.csv", "0"), ("multiclass.dev.csv", "")):

@@ -6,7 +6,9 @@ import json
 import math
 import shutil
 import tomllib
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,7 +27,8 @@ from dnatk.training.config import PretrainConfig
 from dnatk.training.corpus import Corpus
 from dnatk.training.initialise import start_local
 from dnatk.training.masked_lm import new_model, pretrained_model
-from dnatk.training.pretrain import pretrain
+from dnatk.training.pretrain import _read_corpus, pretrain
+from dnatk.training.trainer import training_arguments
 from dnatk.training.windows import Sampler
 
 
@@ -179,6 +182,81 @@ def test_resume_without_a_checkpoint_starts_afresh_and_a_finished_run_returns(co
     before = (run / "model.safetensors").stat().st_mtime_ns
     pretrain(short, run, device="cpu", resume=True)
     assert (run / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_run_that_another_job_finished_meanwhile_is_left_alone(config, finished, monkeypatch):
+    before = {path.name: path.stat().st_mtime_ns for path in finished.iterdir()}
+    monkeypatch.setattr("dnatk.training.pretrain.is_finished", lambda *_: False)
+    assert pretrain(config, finished, device="cpu", resume=True) == finished
+    assert {path.name: path.stat().st_mtime_ns for path in finished.iterdir()} == before
+
+
+@pytest.mark.parametrize("step", [5, 16])
+def test_no_checkpoint_is_made_of_weights_that_are_not_finite(config, step, tmp_path, monkeypatch):
+    """The loss of the step was finite, its gradients were not."""
+    from dnatk.training.trainer import MaskedLMTrainer
+
+    whole = MaskedLMTrainer._agree
+
+    def overflow(self):
+        whole(self)
+        if self.state.global_step + 1 == step:
+            next(self.model.parameters()).grad.fill_(float("nan"))
+
+    monkeypatch.setattr(MaskedLMTrainer, "_agree", overflow)
+    with pytest.raises(TrainingError, match=f"weights are not finite after step {step} "):
+        pretrain(config, tmp_path / "run", device="cpu")
+    assert f"checkpoint-{step}" not in {path.name for path in (tmp_path / "run").iterdir()}
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("stride", ["1", "k"])
+@pytest.mark.parametrize("window", [6, 7, 10, 30])
+def test_the_shortest_windows_are_trained_on(config, window, stride, tmp_path):
+    options = {"window": window, "kmer_stride": 1 if stride == "1" else 6, "max_steps": 2}
+    config = replace(config, **options, batch_tokens=64, holdout=())
+    run = pretrain(config, tmp_path / "run", device="cpu")
+    assert (run / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(("local", "kept"), [("2", False), ("1", True), ("", True)])
+def test_the_corpus_stays_while_other_machines_read_it(config, local, kept, tmp_path, monkeypatch):
+    ranks = SimpleNamespace(
+        num_processes=2,
+        is_main_process=True,
+        main_process_first=nullcontext,
+        wait_for_everyone=lambda: None,
+    )
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", local)
+    corpus = _read_corpus(config, tmp_path, ranks)
+    assert len(corpus.bases)
+    assert (tmp_path / ".corpus").exists() == kept
+
+
+def test_a_norm_that_overflowed_is_null_in_the_log(config, tmp_path, monkeypatch):
+    """As of a step that fp16 makes again at another scale."""
+    from dnatk.training.metrics_log import MetricsLog
+
+    row = MetricsLog._row
+    monkeypatch.setattr(
+        MetricsLog, "_row", lambda self, step, logs: row(self, step, logs | {"grad_norm": math.inf})
+    )
+    run = pretrain(replace(config, max_steps=1), tmp_path / "run", device="cpu")
+    assert '"grad_norm": null' in (run / "metrics.jsonl").read_text()
+
+
+def test_a_single_process_trains_on_the_gpu_that_is_named(tmp_path, monkeypatch):
+    from accelerate import PartialState
+    from accelerate.state import AcceleratorState
+
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    place = torch.device("cuda", 1)
+    try:
+        arguments = training_arguments(tmp_path, device=place, dtype=torch.float32)
+        assert arguments.device == PartialState().device == chosen[-1] == place
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_a_changed_option_at_resume_is_named(config, finished):

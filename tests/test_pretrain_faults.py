@@ -153,6 +153,14 @@ def test_so_many_checkpoints_are_kept(tmp_path, keep, left):
     assert len(names(tmp_path)) == len(left)
 
 
+def test_what_a_kill_left_of_a_checkpoint_is_not_in_the_way(tmp_path):
+    for step in (1, 2, 3):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    (tmp_path / ".partial" / "checkpoint-4").mkdir(parents=True)
+    prune(tmp_path, 1)
+    assert names(tmp_path) == ["checkpoint-3"]
+
+
 # Another run
 
 

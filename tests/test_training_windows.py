@@ -66,7 +66,7 @@ def slow_row(segments: list[str], k: int, stride: int, row_tokens: int, seed: in
     """(tokens, repeats, draws) of each sequence of a row, from its first base on."""
     ids_of = {token: i for i, token in enumerate(Vocabulary(k).tokens)}
     upto = list(itertools.accumulate(map(len, segments)))
-    least = max(row_tokens // 8, k + 2)
+    least = min(row_tokens, max(row_tokens // 8, k + 2))
     used, out = 0, []
 
     def number(stream: int, index: int, digits: int) -> float:
@@ -139,7 +139,8 @@ def genomes(draw) -> list[str]:
 
 
 @given(
-    genomes(), st.integers(1, 8), st.booleans(), st.sampled_from([12, 24, 64]), st.integers(0, 99),
+    genomes(), st.integers(1, 8), st.booleans(), st.sampled_from([3, 5, 12, 24, 64]),
+    st.integers(0, 99),
     st.lists(st.integers(0, 10**12), min_size=1, max_size=5),
 )  # fmt: skip
 @settings(max_examples=150, deadline=None)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -111,13 +112,14 @@ class Engine:
     @torch.inference_mode()
     def launch(self, batch: Batch) -> Launched:
         """Run a batch; on CUDA this returns while the device still works."""
-        device = self._encoder.device
-        with quick_products(device, self._encoder.dtype):
+        device, done = self._encoder.device, None
+        # Streams, events and pinned memory are the current GPU's, which need not be this one.
+        here = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+        with here, quick_products(device, self._encoder.dtype):
             pieces = self._fitting(batch.strands) if batch.strands else []
-        done = None
-        if device.type == "cuda" and pieces:
-            done = torch.cuda.Event()
-            done.record()
+            if device.type == "cuda" and pieces:
+                done = torch.cuda.Event()
+                done.record()
         return Launched(batch, pieces, done)
 
     def finish(self, launched: Launched) -> list[Row]:

@@ -14,6 +14,7 @@ arXiv 2310.07644, and DNABERT (Ji et al. 2021), whose 6-mer rule i-2..i+3 is m =
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -73,6 +74,7 @@ class Masker:
             return torch.tensor([width])
         return torch.arange(self.smallest, width + 1, 2)
 
+    @cache  # noqa: B019  solved anew it would hold up every batch; maskers are few
     def centre_prob(self, width: int) -> float:
         """p for a phase of ``width``: given, or solved from the mask ratio r.
 

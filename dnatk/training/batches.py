@@ -34,7 +34,7 @@ def masked_batch(sampler: Sampler, masker: Masker, width: int, rows: Sequence[in
             hidden_bases(masked_T, kmer_T, batch.sequence_T, sampler.k, sampler.kmer_stride),
         ]
     )
-    # The one place where the CPU waits for a GPU: how many are masked decides a shape.
+    # Here the CPU waits for a GPU: how many are masked decides a shape.
     masked_M = masked_T.nonzero()[:, 0]
     return {
         "ids_T": corrupted_T,
@@ -69,7 +69,11 @@ class RowDataset(Dataset):
         self._length, self._rows_per_step = steps * rows_per_step, rows_per_step
         on_gpu = sampler.device.type == "cuda"
         self._stream = torch.cuda.Stream(sampler.device) if on_gpu else None
-        self._thread = ThreadPoolExecutor(1) if (on_gpu if ahead is None else ahead) else None
+        self._thread = None
+        if on_gpu if ahead is None else ahead:
+            # A new thread's GPU is the first, whichever this process has.
+            place = (torch.cuda.set_device, (self._stream.device,)) if on_gpu else (None, ())
+            self._thread = ThreadPoolExecutor(1, "", *place)
         self._rows: list[int] = []
         self._guess: tuple[list[int], Future] | None = None
 

@@ -91,6 +91,7 @@ def last_whole(run: Path) -> tuple[Path | None, dict[Path, str]]:
 
 def prune(run: Path, keep: int) -> None:
     """Remove all but the last ``keep`` checkpoints; 0 keeps all."""
+    shutil.rmtree(run / STAGING, ignore_errors=True)  # of a run that was killed
     for old in checkpoints(run)[:-keep] if keep else ():
         # Under another name first: a kill must leave none that is half there.
         old = old.replace(run / STAGING)

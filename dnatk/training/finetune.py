@@ -17,6 +17,7 @@ import numpy as np
 
 from dnatk.errors import InputError, OutputError
 from dnatk.genome.fit import Fit
+from dnatk.inference.ranks import Ranks
 from dnatk.labelled.dataset import LabelledSet, LabelSpace
 from dnatk.output.files import check_directory, put_in_place, staging_of
 from dnatk.progress import NullProgress, Progress
@@ -63,6 +64,7 @@ def finetune(
     ('binary', ('0', '1'), ['dev', 'test'])
     """
     choices = choices or TaskChoices()
+    device = Ranks.from_environment().device(device)
     target = check_directory(
         output,
         marker=TASK_FILE,

@@ -76,7 +76,9 @@ class PackedMaskedLM(BertForMaskedLM):
         hidden_MD = head.transform(hidden_TD[masked_M])
         total = summed_cross_entropy(hidden_MD, head.decoder.weight, head.bias, labels)
         count = labels.numel() if num_items_in_batch is None else num_items_in_batch
-        return {"loss": total / max(count, 1)}
+        # A count that lies on a GPU stays there: nobody waits for it.
+        count = count.clamp(min=1) if isinstance(count, torch.Tensor) else max(count, 1)
+        return {"loss": total / count}
 
     def save_pretrained(self, save_directory, state_dict=None, **kwargs) -> None:
         """Write a transformers directory that needs no dnatk, tokenizer files included."""

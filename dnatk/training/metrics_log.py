@@ -175,6 +175,7 @@ class MetricsLog(TrainerCallback):
         tally = self._tally
         _, maskable, masked, hidden, _ = tally.counts
         loss = math.fsum(tally.losses) / len(tally.losses)
+        norm = float(logs.get("grad_norm", math.nan))
         return {
             "step": step,
             "loss": round(loss, 5),
@@ -185,7 +186,8 @@ class MetricsLog(TrainerCallback):
             "masked_tokens": masked,
             "tokens": tally.tokens,
             "learning_rate": logs["learning_rate"],
-            "grad_norm": round(float(logs.get("grad_norm", float("nan"))), 4),
+            # With fp16 it may overflow, and the step is then made again at another scale.
+            "grad_norm": round(norm, 4) if math.isfinite(norm) else None,
             **self._speed(),
         }
 

@@ -102,6 +102,9 @@ def pretrain(
         alone = ranks.num_processes == 1
         with locked(run) if ranks.is_main_process else nullcontext():
             beginning = first(ranks, lambda: begin(run, config, resume))
+            if beginning.finished:  # by another job since we looked
+                log.warning("%s is finished: %d steps", run, config.max_steps)
+                return run
             with _listening(stop, "SIGUSR1", alone=alone):
                 trainer, sources = _trainer(
                     config, run, place, rows, ranks, beginning, progress, stop
@@ -112,6 +115,8 @@ def pretrain(
                         trainer.train(resume_from_checkpoint=str(last) if last else None)
                     if trainer.state.global_step == config.max_steps:
                         _publish(trainer, run, config, sources)
+            if ranks.is_main_process:
+                Corpus.remove(run)
     return run
 
 
@@ -193,8 +198,10 @@ def _read_corpus(config: PretrainConfig, run: Path, ranks: PartialState) -> Corp
             else Corpus.open(run)
         )
     ranks.wait_for_everyone()
-    if ranks.is_main_process:
-        Corpus.remove(run)  # nobody else will open it
+    # Nobody else will open it. What is deleted on NFS is gone for other machines, open or not.
+    one_machine = int(os.environ.get("LOCAL_WORLD_SIZE") or 1) == ranks.num_processes
+    if ranks.is_main_process and one_machine:
+        Corpus.remove(run)
     for source in corpus.sources:
         log.info("%s: %d records, %d bases", source.path, source.records, source.bases)
         if source.too_short:

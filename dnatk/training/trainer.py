@@ -119,6 +119,16 @@ class MaskedLMTrainer(FiniteTrainer):
             self._stop.stopped(number, step)
             self.control.should_save = self.control.should_training_stop = True
 
+    def _require_finite_weights(self) -> None:
+        """A finite loss may have gradients that are not: no checkpoint is made of these."""
+        # Of weights that are shared out (FSDP) each rank looks at its own part.
+        own = [getattr(p, "to_local", lambda p=p: p)() for p in self.model_wrapped.parameters()]
+        finite = torch.stack([weight.detach().isfinite().all() for weight in own]).all()
+        if not self.accelerator.gather(finite[None]).all():
+            raise TrainingError(
+                f"weights are not finite after step {self.state.global_step}", hint=self.hint
+            )
+
     def compute_loss(self, model, inputs, *args, **kwargs):
         inputs = dict(inputs)
         self.log_file.count(inputs.pop("counts"), inputs["lengths"])
@@ -132,6 +142,7 @@ class MaskedLMTrainer(FiniteTrainer):
 
     def _save_checkpoint(self, model, trial) -> None:
         step, run = self.state.global_step, Path(self.args.output_dir)
+        self._require_finite_weights()
         tally = self.log_file.tally()
         planned = step % self.args.save_steps == 0 or step == self.state.max_steps
         bits = self._heldout(self) if self._heldout is not None and planned else {}
@@ -180,4 +191,13 @@ def training_arguments(
     # With several GPUs in one process the Trainer would cut packed batches apart (DataParallel);
     # more than one is torchrun's affair.
     arguments._n_gpu = min(arguments.n_gpu, 1)
+    if device.type == "cuda" and device.index is not None and arguments.world_size == 1:
+        _place(arguments, device)
     return arguments
+
+
+def _place(arguments: TrainingArguments, device: torch.device) -> None:
+    """Train on this GPU: a single process would take the first one."""
+    torch.cuda.set_device(device)
+    arguments.distributed_state.device = device  # accelerate's, shared by all that ask it
+    vars(arguments)["_setup_devices"] = device  # what arguments.device keeps

@@ -150,7 +150,7 @@ class Sampler:
         shortest = (int(segments.length.min()) - k) // kmer_stride + 3
         self._pieces = -(-row_tokens // shortest) + 1
         # Not worth another sequence: a window this short has more edge than inside.
-        self._least = max(row_tokens // 8, k + 2)
+        self._least = min(row_tokens, max(row_tokens // 8, k + 2))
 
     @property
     def device(self) -> torch.device:
