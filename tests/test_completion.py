@@ -64,6 +64,8 @@ def home(tmp_path):
         ("dnatk models show dn", ["dir,dn", "plain,dnatk-small"]),
         ("dnatk models verify dn", ["dir,dn", "plain,dnatk-small"]),
         ("dnatk models verify x pro", ["dir,pro", "plain,promo-my-models"]),
+        ("dnatk config show ev", ["file,ev", "plain,evaluate"]),
+        ("dnatk config show p", ["file,p", "plain,predict", "plain,pretrain"]),
         ("dnatk completion ", ["plain,bash", "plain,zsh", "plain,fish"]),
     ],
 )

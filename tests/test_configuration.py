@@ -139,6 +139,19 @@ def test_an_empty_text_stands_for_the_default(monkeypatch):
     assert options("embed", "--config", "x.toml")["threads"] is None
 
 
+def test_predict_looks_for_a_genome_whatever_a_table_says(run, genome, task_of, monkeypatch):
+    """As dnatk.predict() does; the page says so."""
+    Path("r.bed").write_text("chr1\t100\t300\tone\n")
+    path = user_file(f"genome = '{genome}'\n[predict]\ngenome = ''\n")
+    assert options("predict")["genome"] is None
+    said = ("predict", "r.bed", "--task", task_of("binary"), "--no-provenance")
+    assert "\tone\t" in run(*said).out
+    path.write_text("[predict]\ngenome = ''\n")
+    assert run(*said).code == 2
+    monkeypatch.setenv("DNATK_GENOME", str(genome))
+    assert "\tone\t" in run(*said).out
+
+
 def test_numbers_and_lists_may_be_written_as_one_would():
     user_file(
         "kmer-stride = 1\nthreshold = 0.5\nlabel-column = 'y'\nclass-names = ['a', 'b']\n"

@@ -6,10 +6,13 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from conftest import CLASSES
 from damage import BROKEN_JSON, HUGE, WEIGHTS, change_tensor, edit, header_length, refusal
 from safetensors.numpy import load_file, save_file
 from test_foreign import make_foreign
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
 
 from dnatk.model.foreign import load_foreign, state_sha256
 from dnatk.model.heads import HeadConfig
@@ -54,6 +57,35 @@ def test_a_foreign_model_with_another_number_of_layers(layers, message, refused,
     BertModel(BertConfig(vocab_size=9, num_hidden_layers=2, **sizes)).save_pretrained(model)
     edit(model / "config.json", num_hidden_layers=layers)
     assert str(refused(model)).startswith(f"{model}: {message}")
+
+
+class BareConfig(PretrainedConfig):
+    """It names no size, as of a model whose config.json keeps those of its text in a part."""
+
+    model_type = "dnatk-test-bare"
+
+
+class BareModel(PreTrainedModel):
+    config_class = BareConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.table = torch.nn.Embedding(9, 8)
+        self.post_init()
+
+    def forward(self, input_ids, attention_mask=None, output_hidden_states=False):
+        return BaseModelOutput(self.table(input_ids))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "absent"), [({}, "hidden_size"), ({"hidden_size": 8}, "num_hidden_layers")]
+)
+def test_a_foreign_model_that_does_not_tell_a_size(sizes, absent, refused, tmp_path):
+    AutoConfig.register(BareConfig.model_type, BareConfig, exist_ok=True)
+    AutoModel.register(BareConfig, BareModel, exist_ok=True)
+    model = make_foreign(tmp_path / "bare")  # its tokenizer
+    BareModel(BareConfig(**sizes)).save_pretrained(model)
+    assert str(refused(model)).startswith(f"{model}: {absent} is None; it must be a whole number")
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])

@@ -203,7 +203,8 @@ def test_what_is_refused(embedded, tmp_path):
         check_colour("5", "-")
 
 
-def test_umap_where_it_is_installed(embedded, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("rows", "neighbours", "start"), [(40, 15, "spectral"), (3, 2, "random")])
+def test_umap_where_it_is_installed(tmp_path, monkeypatch, rows, neighbours, start):
     told = {}
 
     def fit(**options):
@@ -213,9 +214,19 @@ def test_umap_where_it_is_installed(embedded, tmp_path, monkeypatch):
     module = ModuleType("umap")
     module.UMAP = fit
     monkeypatch.setitem(sys.modules, "umap", module)
-    summary = draw_map(embedded[0], tmp_path / "m.svg", seed=7)
+    write_rows(tmp_path / "e.h5", lines(rows))
+    summary = draw_map(tmp_path / "e.h5", tmp_path / "m.svg", seed=7)
     assert (summary.method, summary.why) == ("UMAP", "")
-    assert told == {"n_neighbors": 15, "random_state": 7, "n_jobs": 1}
+    assert told == {"n_neighbors": neighbours, "init": start, "random_state": 7, "n_jobs": 1}
+
+
+@pytest.mark.parametrize("rows", [3, 4, 5])
+def test_umap_of_few_rows(tmp_path, monkeypatch, rows):
+    monkeypatch.delitem(sys.modules, "umap")
+    pytest.importorskip("umap")
+    write_rows(tmp_path / "e.h5", lines(rows))
+    summary = draw_map(tmp_path / "e.h5", tmp_path / "m.png", method="umap")
+    assert (summary.drawn, summary.method) == (rows, "UMAP")
 
 
 def test_embed_draws_what_it_has_written(run, tiny_model, genome_sequences, tmp_path):

@@ -9,6 +9,7 @@ import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import make_model, random_bases, write_fasta, write_labelled
@@ -16,7 +17,10 @@ from PIL import Image
 from test_foreign import make_foreign
 
 from dnatk.analysis.inspect import InspectOptions, inspect, tidy
-from dnatk.errors import OutputError
+from dnatk.analysis.inspect_inputs import labelled_sets
+from dnatk.errors import InputError, OutputError
+from dnatk.labelled.places import Spans
+from dnatk.labelled.read import ReadOptions
 from dnatk.training.config import PretrainConfig
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -333,6 +337,42 @@ def test_usage_errors_exit_2(run, args, message):
     result = run("inspect", *args)
     assert result.code == 2
     assert message in result.err
+
+
+@pytest.fixture
+def peaks(tmp_path, genome_sequences):
+    """``peaks(**options)``: the sets of two BEDs of positives that take turns on a contig."""
+    genome = write_fasta(tmp_path / "g.fa", genome_sequences)
+    starts = range(0, 3200, 160)
+    for name, rows in (("a", starts[::2]), ("b", starts[1::2])):
+        bed = "".join(f"chr1\t{start}\t{start + 100}\n" for start in rows)
+        (tmp_path / f"{name}.bed").write_text(bed)
+    subject = SimpleNamespace(trained_window=515)
+
+    def call(dev: str = "b.bed"):
+        options = InspectOptions(
+            labelled=str(tmp_path / "a.bed"),
+            labelled_dev=dev and str(tmp_path / dev),
+            read=ReadOptions(genome=str(genome), negatives="random"),
+        )
+        return labelled_sets(options, subject)
+
+    return call
+
+
+def test_negatives_keep_clear_of_the_other_file(peaks):
+    sets = peaks()
+    for one, other in (sets, sets[::-1]):
+        negative = [r for r, t in zip(one.regions, one.targets, strict=True) if t == 0]
+        assert len(negative) == 10
+        assert not Spans(other.regions).overlapping(negative).any()
+
+
+def test_one_contig_that_cannot_be_split_asks_for_what_inspect_has(peaks):
+    with pytest.raises(InputError, match=r"a split by chromosome needs one each") as caught:
+        peaks(dev="")
+    assert caught.value.hint == "--labelled-dev FILE"
+    assert str(caught.value.path).endswith("a.bed")
 
 
 def test_tidy_numbers():

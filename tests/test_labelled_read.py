@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import random_bases, write_fasta
 
-from dnatk.errors import InputError
+from dnatk.errors import InputError, NoGenomeError
 from dnatk.labelled.dataset import LabelledSet, LabelSpace
 from dnatk.labelled.places import Spans
 from dnatk.labelled.read import ReadOptions, content_kind, read_labelled
@@ -351,6 +351,24 @@ def test_one_line_for_each_bad_file(tmp_path, text, options, message):
         read_labelled(path, ReadOptions(**options))
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("command", ["finetune", "evaluate", "inspect"])
+def test_a_bed_without_a_genome_is_a_matter_of_the_command_line(
+    tmp_path, clean_home, run, tiny_model, task_of, command
+):
+    bed = write(tmp_path / "r.bed", "chr1\t1\t50\n")
+    with pytest.raises(NoGenomeError):
+        read_labelled(bed)
+    typed = {
+        "finetune": (bed, "--model", tiny_model, "-o", tmp_path / "o"),
+        "evaluate": (task_of("binary"), bed),
+        "inspect": (tiny_model, "--labelled", bed, "--window", "40", "-o", tmp_path / "o"),
+    }[command]
+    result = run("-q", command, *typed, "--device", "cpu")
+    assert (result.code, result.out) == (2, "")
+    (line,) = result.err.splitlines()
+    assert line.endswith(f"{bed}: is BED, which has no bases (name its genome: --genome)")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import make_model, random_bases, write_fasta
+from damage import edit
 from test_foreign import make_foreign, tokenizer_of
 
 import dnatk
@@ -139,9 +140,33 @@ def test_a_model_that_is_broken_hides_no_other(run, own):
 
 
 @pytest.mark.parametrize(
+    "header",
+    [
+        b"[" * 100_000,
+        b'{"a": {"dtype": "F32", "shape": ["a"]}}',
+        b'{"a": {"dtype": "F32", "shape": "a"}}',
+        b'{"a": {"dtype": "F32", "shape": [1.5]}}',
+        b'{"a": {"dtype": "F32", "shape": [-1]}}',
+        b'{"a": {"dtype": "F32", "shape": [' + b",".join([b"4000000000"] * 50) + b"]}}",
+    ],
+    ids=["nested", "letter", "text", "half", "negative", "huge"],
+)
+def test_a_damaged_header_hides_no_other(run, own, header):
+    broken = Path(shutil.copytree(own, user_models() / "broken"))
+    weights = broken / "model.safetensors"
+    weights.write_bytes(len(header).to_bytes(8, "little") + header)
+    for arguments in ((), ("list", "--json")):
+        result = run("models", *arguments)
+        assert result.code == 0
+        assert "mine" in result.out
+        assert "broken" not in result.out
+        (line,) = result.err.splitlines()
+        assert f"{weights}: cannot be read: " in line
+
+
+@pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("model.safetensors.index.json", {"weight_map": {}}, "has no weight_map"),
         ("dnatk.json", {"k": "six"}, "k is 'six'; it must be a whole number"),
         ("dnatk.json", {"training": ["x"]}, "training is ['x']; it must be a run, or a list"),
         ("dnatk.json", {"training": {"sources": [{"bases": "many"}]}}, "training is {'s"),
@@ -220,12 +245,21 @@ def test_a_model_in_pieces(tmp_path, own):
     index.write_text(json.dumps({"weight_map": where}))
     assert ModelCard.read(own).parameters == whole
     assert list(ModelCard.read(own).sha256) == list(pieces)
+    with pytest.raises(ModelError, match=r"has no weights .*in shards .* one model.safetensors"):
+        find_model(own)
     (own / "b.safetensors").unlink()
     with pytest.raises(ModelError, match=r"has no 'b.safetensors'"):
         ModelCard.read(own)
     index.write_text("{}")
     with pytest.raises(ModelError, match="weight_map"):
         ModelCard.read(own)
+
+
+def test_whole_weights_go_before_those_in_pieces(own):
+    """As transformers and dnatk's own encoder take them."""
+    (own / "model.safetensors.index.json").write_text('{"weight_map": {"a": "gone.safetensors"}}')
+    assert list(ModelCard.read(own).sha256) == ["model.safetensors"]
+    assert find_model(own).sha256 == ModelCard.read(own).sha256["model.safetensors"]
 
 
 def test_pickles_are_not_opened(own):
@@ -429,6 +463,21 @@ def test_pull_by_another_name_and_again(run, hub, tiny_model):
     assert [path.name for path in user_models().iterdir()] == ["mine"]
 
 
+def test_pull_a_model_without_a_table_of_positions(run, hub, tmp_path):
+    from transformers import BloomConfig, BloomModel
+
+    tokenizer = tokenizer_of("letters")
+    config = BloomConfig(vocab_size=len(tokenizer), hidden_size=32, n_layer=2, n_head=4)
+    BloomModel(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    edit(tmp_path / "model/config.json", max_position_embeddings=None)
+    hub(tmp_path / "model")
+    result = run("models", "pull", "some/model")
+    assert result.code == 0, result.err
+    assert ModelCard.read("model").positions is None
+    assert "architecture       bloom" in run("models", "show", "model").out
+
+
 @pytest.mark.parametrize(
     ("repo", "name"),
     [
@@ -472,10 +521,17 @@ def _encoder_and_decoder(path: Path) -> None:
     tokenizer.save_pretrained(path)
 
 
+def _with_odd_facts(path: Path) -> None:
+    shutil.rmtree(path)
+    make_foreign(path)
+    (path / "dnatk.json").write_text('{"training": ["x"]}')
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
         (_encoder_and_decoder, "cannot be run: "),
+        (_with_odd_facts, "dnatk: error: dnatk.json: training is ['x']; it must be a run"),
         (_without_safetensors, "has no model.safetensors, and pickles are not read from a hub"),
         (_with_own_code, "the code that comes with it, which is not fetched"),
         (_cut_short, "cannot be read"),

@@ -169,6 +169,13 @@ def test_nextflow_files_are_groovy(tmp_path):
     sh("env", home, groovy, parse, broken, code=1)
 
 
+def test_nextflow_asks_slurm_for_the_gpu():
+    """Its executor for Slurm leaves process.accelerator out."""
+    text = (PIPELINES / "nextflow/nextflow.config").read_text()
+    profile = re.search(r"^    slurm \{\n(.*?)^    \}", text, re.DOTALL | re.MULTILINE)[1]
+    assert 'task.accelerator ? "--gres=gpu:${task.accelerator.request}" : null' in profile
+
+
 def test_nextflow_runs_the_stubs(tmp_path, small):
     nextflow = need("nextflow")
     if subprocess.run([nextflow, "-version"], capture_output=True).returncode:
@@ -330,6 +337,23 @@ def test_what_the_images_copy_is_there(tmp_path):
     assert re.search(r"^torch==", pinned, re.MULTILINE)
     python = re.search(r"^FROM python:([\d.]+)-slim$", dockerfile.read_text(), re.MULTILINE)[1]
     assert project()["requires-python"] == f">={python}"
+
+
+def test_caches_of_an_image_are_the_users_own():
+    """Apptainer shares /tmp with the host, where another user's directory may stand."""
+    section = re.search(r"%environment\n(.*?)\n%", (IMAGES / "dnatk.def").read_text(), re.DOTALL)[1]
+    names = ("HF_HUB_OFFLINE", "XDG_CACHE_HOME", "MPLCONFIGDIR")
+    show = section + "".join(f'\necho "${name}"' for name in names)
+
+    def values(**given: str) -> list[str]:
+        env = {"PATH": os.environ["PATH"], **given}
+        done = subprocess.run(["sh", "-eu", "-c", show], env=env, capture_output=True, text=True)
+        assert not done.stderr
+        return done.stdout.splitlines()
+
+    user = os.getuid()
+    assert values() == ["1", f"/tmp/cache-{user}", f"/tmp/matplotlib-{user}"]
+    assert values(XDG_CACHE_HOME="/a b", MPLCONFIGDIR="/c") == ["1", "/a b", "/c"]
 
 
 # What conda calls some packages of PyPI.

@@ -14,7 +14,7 @@ from dnatk.analysis.subject import Subject
 from dnatk.errors import InputError
 from dnatk.genome.fasta import sha256
 from dnatk.labelled.dataset import LabelledSet
-from dnatk.labelled.read import ReadOptions, crop, read_labelled
+from dnatk.labelled.read import ReadOptions, crop, places, read_labelled
 from dnatk.labelled.splits import split_set
 from dnatk.masking import Schedule
 from dnatk.model.models import warn_of_untrained
@@ -74,21 +74,34 @@ def labelled_sets(
             raise InputError("--labelled-dev goes with --labelled", path=options.labelled_dev)
         return None
     read = replace(options.read, seed=options.seed)
-    data = read_labelled(options.labelled, read)
+    # Negatives drawn for one file keep clear of the other: its examples, and what was drawn.
+    known = places(options.labelled_dev, read) if options.labelled_dev else []
+    data = read_labelled(options.labelled, read, avoid=known)
     if data.space.kind not in ("binary", "multiclass"):
         raise InputError(
             f"the labels are {data.space.kind}", path=data.path, hint="a probe needs classes"
         )
     if options.labelled_dev:
-        sets = {"train": data, "dev": read_labelled(options.labelled_dev, read, data.space)}
+        known += data.regions or ()
+        dev = read_labelled(options.labelled_dev, read, data.space, avoid=known)
+        sets = {"train": data, "dev": dev}
     else:
-        sets = split_set(data, dev=0.25, test=0.0, seed=options.seed)
+        sets = _split(data, options.seed)
     rng = np.random.default_rng(options.seed)
     for name, part in sets.items():
         most = _MOST_LABELLED[name]
         if len(part) > most:
             sets[name] = part.take(np.sort(rng.choice(len(part), most, replace=False)))
     return tuple(crop(sets[name], subject.trained_window) for name in ("train", "dev"))
+
+
+def _split(data: LabelledSet, seed: int) -> dict[str, LabelledSet]:
+    try:
+        return split_set(data, dev=0.25, test=0.0, seed=seed)
+    except InputError as error:  # its advice is of options that are not here
+        raise InputError(
+            error.message, path=error.path, line=error.line, hint="--labelled-dev FILE"
+        ) from None
 
 
 def training_run(directory: Path) -> tuple[dict, Path, Schedule] | tuple[()] | None:

@@ -179,13 +179,15 @@ def _umap_map(x_ND: np.ndarray, seed: int) -> np.ndarray:
     from sklearn.decomposition import PCA
 
     umap = _umap()
+    # The spectral start needs eigenvectors that a graph of three points does not have.
+    start = "spectral" if len(x_ND) > 3 else "random"
     reduced = PCA(min(_DIMENSIONS, *x_ND.shape), svd_solver="full").fit_transform(
         x_ND.astype(np.float64)
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on threads and small data: nothing a user could do
         return umap.UMAP(
-            n_neighbors=min(15, len(x_ND) - 1), random_state=seed, n_jobs=1
+            n_neighbors=min(15, len(x_ND) - 1), init=start, random_state=seed, n_jobs=1
         ).fit_transform(reduced)
 
 

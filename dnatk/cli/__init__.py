@@ -176,7 +176,7 @@ def main(args: list[str] | None = None) -> None:
         if debug:
             raise
         if isinstance(error, NoGenomeError):
-            _say(str(error))
+            _say(f"error: {error}" if error.path else str(error))
             sys.exit(2)
         _say(f"error: {error.format_message() if hasattr(error, 'format_message') else error}")
         sys.exit(1)

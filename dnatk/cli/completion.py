@@ -57,11 +57,15 @@ def _completer(parameter: click.Parameter):
     if parameter.name == "task":
         from dnatk.tasks.places import known_tasks
 
-        return _names_or_directories(known_tasks)
+        return _names_or_paths(known_tasks, "dir")
     if parameter.name in ("model", "models") or "MODEL" in metavar:
         from dnatk.model.places import known_models
 
-        return _names_or_directories(known_models)
+        return _names_or_paths(known_models, "dir")
+    if "COMMAND" in metavar:
+        from dnatk.cli.keys import configured_commands
+
+        return _names_or_paths(configured_commands, "file")
     if any(word in metavar for word in _FILES):
         return lambda ctx, incomplete: [CompletionItem(incomplete, type="file")]
     if "DIR" in metavar:
@@ -69,10 +73,10 @@ def _completer(parameter: click.Parameter):
     return None
 
 
-def _names_or_directories(names):
+def _names_or_paths(names, kind: str):
     def complete(ctx: click.Context, incomplete: str) -> Iterable[CompletionItem]:
         known = [CompletionItem(name) for name in sorted(names()) if name.startswith(incomplete)]
         # The shell forgets what came before a path, so that names stand after it.
-        return [CompletionItem(incomplete, type="dir"), *known]
+        return [CompletionItem(incomplete, type=kind), *known]
 
     return complete

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnatk.errors import InputError, did_you_mean
+from dnatk.errors import InputError, NoGenomeError, did_you_mean
 from dnatk.genome.bed import is_header, read_bed
 from dnatk.genome.fasta import Genome
 from dnatk.genome.files import open_text
@@ -35,7 +35,9 @@ def rows_of_bed(
     ``avoid`` are places beside the positives that no negative may touch.
     """
     if not options.genome:
-        raise InputError("is BED, which has no bases", path=path, hint="name its genome: --genome")
+        raise NoGenomeError(
+            "is BED, which has no bases", path=path, hint="name its genome: --genome"
+        )
     columns, names = _label_columns(path, options, space)
     positive, negative = _class_names(path, options, space) if not columns else ("", "")
     with Genome(resolve_genome(options.genome, os.environ)) as genome:

@@ -39,6 +39,7 @@ _RUNS = Rule(
     lambda v: all(map(_is_run, v if isinstance(v, list) else [v])),
 )
 _FACTS = {"k": whole(0), "kmer_stride": whole(0), "training": _RUNS}
+_NUMBERS = whole(0, 1 << 62)  # more is in no file
 _SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "max_position_embeddings")
 
 
@@ -81,7 +82,8 @@ class ModelCard:
         directory = existing_model(model)
         path = directory / CONFIG_FILE
         config = read_json(path)
-        check(config, dict.fromkeys(_SIZES, whole(1)), path)
+        told = [name for name in _SIZES if config.get(name) is not None]
+        check(config, dict.fromkeys(told, whole(1)), path)
         facts = _optional(directory / FACTS_FILE)
         check(facts, _FACTS, directory / FACTS_FILE)
         k = facts.get("k", last_kmer(directory) if config.get("model_type") == "bert" else 0)
@@ -167,7 +169,13 @@ def _optional(path: Path) -> dict[str, Any]:
 
 
 def _weights(directory: Path) -> Iterator[Path]:
-    """The weights files that would be loaded: safetensors, whole or in pieces, before pickles."""
+    """The weights files that would be loaded: safetensors, whole or in pieces, before pickles.
+
+    Where there is more than one kind, that which transformers would take.
+    """
+    if (whole_file := directory / "model.safetensors").is_file():
+        yield whole_file
+        return
     if (index := directory / INDEX_FILE).is_file():
         pieces = read_json(index).get("weight_map")
         if not _PIECES.holds(pieces):
@@ -178,7 +186,7 @@ def _weights(directory: Path) -> Iterator[Path]:
             raise ModelError(f"has no {shown(missing[0])}", path=directory)
         yield from found
         return
-    for pattern in ("model.safetensors", *PICKLES):
+    for pattern in PICKLES:
         if found := sorted(directory.glob(pattern)):
             yield from found
             return
@@ -196,8 +204,15 @@ def _header(path: Path) -> list[tuple[int, str]]:
                 raise ValueError("its header is longer than the file")
             header = json.loads(handle.read(length))
         header.pop("__metadata__", None)
-        return [(math.prod(each["shape"]), str(each["dtype"])) for each in header.values()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [(_size(each["shape"]), str(each["dtype"])) for each in header.values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"cannot be read: {first_line(error)}", path=path, hint="is the file cut short?"
         ) from None
+
+
+def _size(shape: object) -> int:
+    """How many numbers a tensor of that shape holds."""
+    if not list_of(_NUMBERS).holds(shape) or not _NUMBERS.holds(size := math.prod(shape)):
+        raise ValueError(f"{shown(shape)} is no shape")
+    return size

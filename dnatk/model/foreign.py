@@ -196,6 +196,7 @@ def load_foreign(
             else "without a network, give the directory of a model that was downloaded before",
         ) from None
     _check_loaded(loading, getattr(network.config, "num_hidden_layers", 0), str(model))
+    check_told(network.config, "hidden_size", str(model))
     positions = getattr(network.config, "max_position_embeddings", None) or 1 << 20
     limits = {"model_max_length": tokenizer.model_max_length, "max_position_embeddings": positions}
     check(limits, dict.fromkeys(limits, _LENGTH), Path(model))
@@ -209,6 +210,14 @@ def load_foreign(
     trunk.max_tokens = min(longest, positions - first)
     trunk.has_cls = len(tokens.prefix) > 0 and looks_ahead(trunk, tokens)
     return trunk, tokens, trunk.max_tokens
+
+
+def check_told(config, size: str, path: str) -> None:
+    """Raise :class:`ModelError` unless a model's configuration says that size itself.
+
+    Those of several parts keep it in the configuration of a part.
+    """
+    check({size: getattr(config, size, None)}, {size: whole(0)}, Path(path))
 
 
 def _positions_before(network: nn.Module) -> int:

@@ -66,12 +66,21 @@ def pull_model(
         source = {"repo": repo, "revision": snapshot.name}
         (staging / PULLED_FILE).write_text(json.dumps(source, indent=2) + "\n")
         write_sums(staging)
-        if wrong := check_model(staging):
+        if wrong := check_model(staging) or _card_faults(staging):
             said = wrong[0].replace(f"{staging}{os.sep}", "").replace(str(staging), repo)
             code = "auto_map" in read_json(staging / CONFIG_FILE)
             hint = "it may need the code that comes with it, which is not fetched" if code else None
             raise ModelError(said, hint=hint)
     return ModelCard.read(target)
+
+
+def _card_faults(directory: Path) -> list[str]:
+    """What keeps a model from being listed, where it runs all the same."""
+    try:
+        ModelCard.read(directory)
+    except ModelError as error:
+        return [str(error)]
+    return []
 
 
 def _snapshot(repo: str, revision: str, target: Path, progress: bool) -> Path:

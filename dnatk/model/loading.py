@@ -14,7 +14,7 @@ from dnatk.errors import InputError, ModelError
 from dnatk.genome.fasta import sha256
 from dnatk.kmers import Vocabulary
 from dnatk.kmers.vocab import MAX_K
-from dnatk.model.card import longest_window
+from dnatk.model.card import INDEX_FILE, longest_window
 from dnatk.model.checked import (
     LINE,
     POSITIVE,
@@ -93,7 +93,12 @@ def read_model(model: str | Path = DEFAULT_MODEL) -> ModelInfo:
     config = read_json(directory / "config.json")
     weights = next((p for n in WEIGHTS_FILES if (p := directory / n).is_file()), None)
     if weights is None:
-        raise ModelError(f"has no weights ({' or '.join(WEIGHTS_FILES)})", path=directory)
+        hint = "of k-mer models those in shards are not read: save them as one model.safetensors"
+        raise ModelError(
+            f"has no weights ({' or '.join(WEIGHTS_FILES)})",
+            path=directory,
+            hint=hint if (directory / INDEX_FILE).is_file() else None,
+        )
     sizes = _encoder_config(config, directory / "config.json")
     k, kmer_stride = _tokenization(directory, sizes)
     return ModelInfo(

@@ -96,10 +96,11 @@ def is_native(model: str | Path) -> bool:
 
 
 def _foreign(model: str | Path) -> Model:
-    from dnatk.model.foreign import load_foreign, state_sha256
+    from dnatk.model.foreign import check_told, load_foreign, state_sha256
     from dnatk.model.placement import resolve_device, resolve_precision
 
     trunk, tokens, longest = load_foreign(model)
+    check_told(trunk.model.config, "num_hidden_layers", str(model))
     # A token stands for one base at least.
     longest -= len(tokens.prefix) + len(tokens.suffix)
 
