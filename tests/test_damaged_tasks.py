@@ -208,6 +208,7 @@ def test_an_adapter_that_nobody_would_add(task, refused):
     [
         ("regression", {"target_mean": [1.0]}, "classes, target_mean and target_scale"),
         ("multilabel", {"thresholds": [0.5]}, "classes and thresholds"),
+        ("binary", {"thresholds": [0.5, 0.9]}, "classes and thresholds"),
         ("multiclass", {"class_names": ["a", "b"]}, "classes, class_names and head.outputs"),
         ("multiclass", {"kind": "per-base"}, "kind and head.per_base"),
     ],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import shutil
 import sys
 
@@ -398,6 +400,37 @@ def test_names_with_spaces_unicode_and_repeats_are_kept(embed_to):
     names = ["a b", "ü/x", "twice", "twice"]
     regions, _ = embed_to(bed="".join(f"chr1\t0\t90\t{name}\n" for name in names))
     assert regions["name"].tolist() == names
+
+
+def disk_that_fails(*_: object):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("bed", [None, "chr1\t0\t90\n"])
+def test_a_genome_that_cannot_be_read_is_told_as_such(embed_to, genome, bed, monkeypatch, tmp_path):
+    """Not as an output that cannot be written."""
+    monkeypatch.setattr("pyfaidx.Faidx.fetch", disk_that_fails)
+    with pytest.raises(InputError) as told:
+        embed_to(bed=bed)
+    assert str(told.value) == f"{genome}: cannot be read: Input/output error"
+
+
+def test_regions_that_cannot_be_read_are_told_as_such(embed_to, monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        "dnatk.inference.embed_source.read_bed", lambda _: map(disk_that_fails, "a")
+    )
+    with pytest.raises(InputError) as told:
+        embed_to(bed="chr1\t0\t90\n")
+    assert str(told.value) == f"{tmp_path / 'r.bed'}: cannot be read: Input/output error"
+
+
+def test_a_stream_that_cannot_be_read_is_told_as_such(embed_to, monkeypatch):
+    monkeypatch.setattr(
+        "dnatk.inference.embed_source.read_fasta", lambda _: map(disk_that_fails, "a")
+    )
+    with pytest.raises(InputError) as told:
+        embed_to(fasta="-")
+    assert str(told.value) == "<stdin>: cannot be read: Input/output error"
 
 
 def test_more_rows_than_a_chunk(tmp_path, tiny_model):

@@ -356,7 +356,8 @@ def test_a_window_of_too_many_tokens_names_its_place(case_of, fasta, tmp_path, r
                  "--window", 127, "--device", "cpu")  # fmt: skip
     assert result.code == 1
     assert result.err.splitlines()[-1] == (
-        "dnatk: error: chr:0-127 gives 129 tokens, the model takes 128 (a smaller --window)"
+        "dnatk: error: chr:0-127 gives 129 tokens, the model takes 128 "
+        "(a smaller embed --window or finetune --length)"
     )
     assert list(tmp_path.iterdir()) == []
     # Two bases a token: a window may have more bases than the model takes tokens.
@@ -377,7 +378,10 @@ def test_the_other_strand_may_have_too_many_tokens(case_of, tmp_path):
     options = EmbedOptions(window=200, rc="average", **EXACT)
     with pytest.raises(InputError) as told:
         embed(fasta, tmp_path / "p.h5", model=case.path, options=options)
-    assert str(told.value) == "a:0-200 gives 152 tokens, the model takes 128 (a smaller --window)"
+    assert str(told.value) == (
+        "a:0-200 gives 152 tokens, the model takes 128 "
+        "(a smaller embed --window or finetune --length)"
+    )
 
 
 def test_unequal_strands_have_no_average_of_each_token(case_of, fasta, tmp_path):

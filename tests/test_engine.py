@@ -191,6 +191,22 @@ def test_the_first_row_that_is_not_finite_is_named(encoder, broken, named, rc):
     assert f"not finite, at or after {tiles[named].row.region.name} (" in str(told.value)
 
 
+def test_outputs_of_bases_are_added_up_as_they_come(readout_of):
+    """A long region has many windows, which overlap: none is kept beside the sum."""
+    _, scored, _ = readout_of("per-base")
+    row, rng = Row(Region("chr", 0, 200)), np.random.default_rng(0)
+    starts = range(-20, 200, 30)
+    outputs = [rng.normal(size=(60, 2)).astype(np.float32) for _ in starts]
+    for start, each in zip(starts, outputs, strict=True):
+        scored.add(Tile(row, np.arange(5, 60), 0, 55, False, start, 60), (each, None))
+    assert row.pieces == []
+    for base, found in enumerate(scored.output(row)):
+        over = [o[base - s] for s, o in zip(starts, outputs, strict=True) if s <= base < s + 60]
+        np.testing.assert_array_equal(found, sum(over) / np.float32(len(over)))
+    assert scored.vector(row) is None
+    assert scored.output(Row(Region("chr", 0, 9), status=1)) is None
+
+
 # Out of memory
 
 
@@ -230,8 +246,7 @@ def test_one_window_too_large_is_one_line(readout_of, kind, rc):
         results(readout_of, kind, rc=rc, batch_tokens=2000, room=96)
     assert str(told.value) == (
         "cpu has not memory enough for one window of 97 tokens "
-        "(shorter windows, by embed --window or finetune --length; "
-        "or a smaller model, or --device cpu)"
+        "(a smaller model, embed --window or finetune --length, or --device cpu)"
     )
 
 

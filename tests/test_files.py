@@ -16,6 +16,7 @@ from dnatk.output.files import (
     check_output,
     directory_written_whole,
     packed_by_name,
+    staging_of,
     written_whole,
 )
 
@@ -125,7 +126,7 @@ def test_what_a_link_leads_to_is_written(tmp_path):
     assert os.listdir(target.parent) == ["target"]
 
 
-@pytest.mark.parametrize("name", ["t.bed.gz", "t.tsv.bgz", "t.bed"])
+@pytest.mark.parametrize("name", ["t.bed.gz", "t.tsv.bgz", "t.BED.GZ", "t.bed"])
 def test_a_name_says_whether_a_table_is_packed(name, tmp_path):
     """As bgzip does, so that tabix and samtools read it."""
     text = b"chr1\t0\t5\n" * 20_000
@@ -141,3 +142,13 @@ def test_a_name_says_whether_a_table_is_packed(name, tmp_path):
         bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
     )
     assert is_bgzip(tmp_path / "made")
+
+
+def test_processes_of_several_machines_have_directories_of_their_own(tmp_path, monkeypatch):
+    """Of containers of one image their numbers are the same."""
+    monkeypatch.setattr("os.getpid", lambda: 7)
+    places = set()
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        places.add(staging_of(tmp_path / "task"))
+    assert len(places) == 2

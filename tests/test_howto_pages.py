@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
 
 import pytest
 from pages import DOCS, ROOT, blocks, check_block
@@ -42,6 +44,27 @@ def test_array_jobs_make_one_file(run, genome, tiny_model, tmp_path, monkeypatch
     assert parts == whole
 
 
+@pytest.mark.parametrize(("given", "cores"), [({"SLURM_CPUS_PER_TASK": "16"}, "16"), ({}, "1")])
+def test_srun_is_told_the_cores(tmp_path, given, cores):
+    """Slurm 22.05 and newer do not hand those of the job on to its steps."""
+    for name, text in (
+        ("srun", 'printf "%s\\n" "$@" > asked; touch run/dnatk.json'),
+        ("scontrol", ":"),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "run").mkdir()
+    slurm = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node1", **given}
+    script = ROOT / "examples/slurm/pretrain.sbatch"
+    subprocess.run(
+        ["bash", script, "g.fa", "-o", "run"],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", **slurm},
+        check=True,
+    )
+    assert f"--cpus-per-task={cores}" in (tmp_path / "asked").read_text().splitlines()
+
+
 def test_memory_messages_are_those_of_the_engine():
     source = (ROOT / "dnatk/inference/engine.py").read_text()
     source = re.sub(r'"\s*f?"', "", source)
@@ -50,6 +73,6 @@ def test_memory_messages_are_those_of_the_engine():
     for text in shown:
         said = re.sub(r"^dnatk: (error: )?", "", text.strip())
         # A device as a tensor has it: with its number.
-        parts = re.split(r"cuda:0|\d+| \((?=a smaller)|\)$", said)
+        parts = re.split(r"cuda:0|\d+| \((?=a smaller|shorter)|\)$", said)
         assert all(part in source for part in parts if part), text
     assert shown[0] in (DOCS / "troubleshooting.md").read_text()

@@ -246,7 +246,10 @@ def test_a_tile_too_long_is_named():
     assert list(batches(tiles, TOKENS, 10**6, longest=33))
     with pytest.raises(InputError) as told:
         list(batches(tiles, TOKENS, 10**6, longest=32))
-    assert str(told.value) == "chr:7-40 gives 33 tokens, the model takes 32 (a smaller --window)"
+    assert str(told.value) == (
+        "chr:7-40 gives 33 tokens, the model takes 32 "
+        "(a smaller embed --window or finetune --length)"
+    )
 
 
 def test_nothing_is_no_batch():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from itertools import chain
 from pathlib import Path
 
 import h5py
@@ -23,9 +25,11 @@ from safetensors.numpy import load_file, save_file
 import dnatk
 from dnatk.errors import InputError, OutputError
 from dnatk.genome.files import is_bgzip
+from dnatk.genome.sniff import open_regions_or_sequences
 from dnatk.inference.predict import PredictOptions, predict
 from dnatk.inference.sequences import score_sequences
 from dnatk.kmers import KmerTokens
+from dnatk.progress import NullProgress
 from dnatk.tasks.registry import find_task
 from dnatk.tasks.scorer import load_scorer
 
@@ -72,6 +76,69 @@ def probability(task_of):
         return np.array([p[1] for p in score_sequences(scorer, bases)])
 
     return call
+
+
+@pytest.mark.parametrize(
+    ("combine", "wanted"), [("mean", (2, "regions")), ("tiles", (None, "windows"))]
+)
+def test_a_total_is_told_where_it_is_known(combine, wanted, genome, task_of, tmp_path):
+    """Of windows that are rows of their own it is not: the bar would stand at 5 of 2."""
+    told = []
+
+    class Told(NullProgress):
+        def start(self, stage: str, total: int | None, unit: str) -> None:
+            told.append((total, unit))
+
+    (tmp_path / "in.bed").write_text("chr1\t0\t200\nchr1\t300\t360\n")
+    options = PredictOptions(combine=combine, device="cpu", precision="fp32")
+    output = io.StringIO()
+    predict(tmp_path / "in.bed", output, task=task_of(), genome=genome, options=options,
+            progress=Told())  # fmt: skip
+    assert told == [wanted]
+
+
+def disk_that_fails(*_: object):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("what", ["genome", "bed", "fasta"])
+def test_an_input_that_cannot_be_read_is_told_as_such(what, genome, task_of, tmp_path, monkeypatch):
+    """Not as an output that cannot be written; the disk fails when the run is at work."""
+    path = tmp_path / "in.bed"
+    path.write_text("chr1\t0\t60\n")
+    if what == "fasta":
+        write_fasta(path, {"a": random_bases(60, 1)})
+    if what == "genome":
+        monkeypatch.setattr("pyfaidx.Faidx.fetch", disk_that_fails)
+    else:
+        name = "dnatk.inference.predict.open_regions_or_sequences"
+        kind, items = open_regions_or_sequences(path)
+        failing = chain(items, map(disk_that_fails, "a"))
+        monkeypatch.setattr(name, lambda _: (kind, failing))
+    options = PredictOptions(device="cpu", precision="fp32")
+    with pytest.raises(InputError) as told:
+        predict(path, tmp_path / "o", task=task_of(), genome=genome, options=options)
+    read = genome if what == "genome" else path
+    assert str(told.value) == f"{read}: cannot be read: Input/output error"
+
+
+@pytest.mark.parametrize("at", ["table", "end"])
+def test_nothing_stays_in_another_directory_where_the_files_cannot_be_put(
+    at, genome, task_of, tmp_path, monkeypatch
+):
+    """The rows are kept; a file that waits for its name beside that can be made again."""
+    (tmp_path / "in.bed").write_text("chr1\t0\t60\n")
+    (tmp_path / "there").mkdir()
+    h5, options = tmp_path / "there" / "o.h5", PredictOptions(device="cpu", precision="fp32")
+    given = {"task": task_of(), "genome": genome, "h5": h5, "options": options}
+    with monkeypatch.context() as patch:
+        name = "packed_by_name" if at == "table" else "PartStore.publish"
+        patch.setattr(f"dnatk.inference.predict_sink.{name}", disk_that_fails)
+        with pytest.raises(OutputError, match="cannot be written: Input/output error"):
+            predict(tmp_path / "in.bed", tmp_path / "o.bed", **given)
+    assert os.listdir(h5.parent) == []
+    assert predict(tmp_path / "in.bed", tmp_path / "o.bed", resume=True, **given).kept == 1
+    assert os.listdir(h5.parent) == ["o.h5"]
 
 
 # Which bases are scored

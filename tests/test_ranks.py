@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -20,8 +21,10 @@ import pytest
 from conftest import Result, random_bases, write_fasta, write_labelled
 
 import dnatk
-from dnatk.errors import InputError
+from dnatk.errors import InputError, OutputError
 from dnatk.inference.ranks import Ranks
+from dnatk.inference.run import opened_store
+from dnatk.output.part_store import PartStore
 
 LENGTHS = (9000, 300, 6000, 20, 8000, 515, 5000, 6, 64)
 # 64 tokens a batch: parts of some 4096 bases, nine of the whole genome.
@@ -334,6 +337,17 @@ def test_processes_cannot_share_stdout(predict_args, tmp_path):
     assert result.out == ""
 
 
+@pytest.mark.parametrize("h5", [False, True])
+def test_a_process_among_others_refuses_stdout(h5, predict_args, run, tmp_path, monkeypatch):
+    """Whatever file is written beside it."""
+    put(monkeypatch, "0", "2", "0")
+    more = ("--h5", tmp_path / "o.h5") if h5 else ()
+    result = run(*predict_args("bed", "-", *more))
+    wanted = "dnatk: error: the processes of torchrun cannot share stdout (give -o FILE)"
+    assert (result.code, result.err.splitlines()[-1]) == (1, wanted)
+    assert (result.out, list(tmp_path.iterdir())) == ("", [])
+
+
 @pytest.mark.slow
 def test_processes_cannot_share_stdin(embed_args, here, tmp_path):
     arguments = embed_args("tiles", tmp_path / "o.h5")
@@ -377,6 +391,65 @@ def test_a_shard_among_two_processes(embed_args, run, tmp_path):
     result = torchrun(*embed_args("tiles", tmp_path / "two.h5", "--shard", "2/3"))
     assert result.code == 0, result.err
     assert_same(tmp_path / "two.h5", tmp_path / "one.h5")
+
+
+# The parts of several processes
+
+RUN = {"output": "a format", "device": "cuda", "files": (".h5",), "command": "embed -t 1"}
+
+
+def commit(store: PartStore, number: int, rows: int) -> None:
+    store.path(number, ".h5").write_bytes(b"rows")
+    store.commit(number, rows, {}, "digest", [".h5"])
+
+
+def test_a_process_whose_run_is_another_is_told(tmp_path):
+    """As one that found no GPU: its parts would be others. How it was asked for does not count."""
+    out = tmp_path / "o.h5"
+    first = PartStore(out, RUN)
+    PartStore(out, {**RUN, "command": "embed -t 2", "model": "tiny"}, rank=1).close()
+    with pytest.raises(OutputError) as error:
+        PartStore(out, {**RUN, "device": "cpu"}, rank=2)
+    assert str(error.value) == (
+        f"{out}.partial: process 2 has device cpu, the first one has cuda "
+        "(all must run alike: has each found its GPU?)"
+    )
+    first.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_of_others_are_kept_where_the_first_process_has_none(tmp_path):
+    out = tmp_path / "o.h5"
+    first = PartStore(out, RUN)
+    second = PartStore(out, RUN, rank=1)
+    commit(second, 1, 30)
+    first.close()
+    second.close()
+    with closing(PartStore(out, RUN, resume=True)) as again:
+        assert again.rows() == 30
+
+
+class Unmet(Ranks):
+    """The first of two processes, which does not wait for the other."""
+
+    def wait(self) -> None: ...
+
+
+def test_rows_that_are_kept_are_those_of_all_processes(tmp_path, caplog):
+    out = tmp_path / "o.h5"
+
+    def cut_off() -> None:
+        with opened_store(out, RUN, Unmet(0, 2), resume=False, force=False) as store:
+            commit(store, 0, 5)
+            with closing(PartStore(out, RUN, rank=1)) as other:
+                commit(other, 1, 30)
+            raise InputError("broken")
+
+    with pytest.raises(InputError):
+        cut_off()
+    assert caplog.messages == [
+        f"35 rows are kept in {out}.partial: the same command with --resume goes on"
+    ]
 
 
 # Shards
@@ -439,6 +512,41 @@ def test_shards_of_other_input_are_not_merged(command, here, tiny_model, task_of
     assert result.code == 1
     assert re.search(r"2\.h5: has shard_input \w{16}, \S*1\.h5 has \w{16}", result.err), result.err
     assert not (tmp_path / "all.h5").exists()
+
+
+@pytest.mark.parametrize("command", ["embed", "predict"])
+def test_shards_cut_elsewhere_are_not_merged(command, embed_args, predict_args, run, tmp_path):
+    """As where one machine has a GPU: parts of another size hold other rows, some of them twice."""
+    files = [tmp_path / "1.h5", tmp_path / "2.h5"]
+    for i, file, tokens in ((1, files[0], 64), (2, files[1], 96)):
+        more = ("--shard", f"{i}/2", "--batch-tokens", tokens)
+        words = (
+            embed_args("tiles", file, *more)
+            if command == "embed"
+            else predict_args("bed", tmp_path / f"{i}.bed", "--h5", file, *more)
+        )
+        assert run(*words).code == 0
+    result = run("h5", "merge", *files, "-o", tmp_path / "all.h5")
+    assert result.code == 1
+    assert re.search(r"2\.h5: has shard_input \w{16}, \S*1\.h5 has \w{16}", result.err), result.err
+    assert result.err.endswith("(all shards need the same input and the same --batch-tokens)\n")
+    assert not (tmp_path / "all.h5").exists()
+
+
+def test_a_shard_is_not_resumed_with_other_batches(embed_args, run, tmp_path):
+    """Which is told as such: what is told of the digest of its input helps nobody."""
+    arguments = embed_args("tiles", tmp_path / "o.h5", "--shard", "1/2")
+    directory = tmp_path / "o.h5.partial"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dnatk.inference.embed.merged_h5", broken)
+        assert run(*arguments).code == 1
+    result = run(*arguments, "--batch-tokens", 96, "--resume")
+    assert result.code == 1
+    assert f"{directory}: was begun with batch_tokens 64, now it is 96 " in result.err
+
+
+def broken(*_: object) -> None:
+    raise OutputError("broken")
 
 
 @pytest.mark.parametrize(("what", "count"), [("bed", 3), ("fasta", 8)])

@@ -80,6 +80,21 @@ def test_a_bar_in_ascii():
     assert "embedding" in shown
 
 
+def test_rows_on_a_terminal_have_no_bar_among_them(genome, task_of, tmp_path):
+    """It is drawn over and over on the line that they end at."""
+    (tmp_path / "r.bed").write_text("chr1\t0\t300\tone\nchr2\t5\t65\ttwo\n")
+    command = [
+        sys.executable, "-m", "dnatk", "predict", tmp_path / "r.bed", "--genome", genome,
+        "--task", task_of(), "--device", "cpu", "--no-provenance",
+    ]  # fmt: skip
+    shown = on_terminal(command, 100)
+    assert not ESCAPE.search(shown)
+    lines = shown.splitlines()
+    assert [line.split("\t")[3] for line in lines[1:3]] == ["one", "two"]
+    assert without_pace(lines[3]) == "stdout: 2 rows"
+    assert "predicting" in on_terminal([*command, "-o", tmp_path / "o.bed"], 100)
+
+
 class Clock:
     """Time that a test moves."""
 

@@ -37,10 +37,16 @@ class Console:
                 click.echo(message, err=True)
 
     @contextmanager
-    def progress(self) -> Iterator[Measured]:
-        """A rich bar on a terminal; nothing in a pipe, a dumb terminal or with --quiet."""
+    def progress(self, *, rows: bool = False) -> Iterator[Measured]:
+        """A rich bar on a terminal; nothing in a pipe, a dumb terminal or with --quiet.
+
+        Args:
+            rows: meanwhile rows go to stdout: where that is a terminal they are progress enough,
+                and a bar would stand among them.
+        """
         terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        progress = Measured(RichProgress() if terminal and not self.quiet else NullProgress())
+        shown = terminal and not self.quiet and not (rows and sys.stdout.isatty())
+        progress = Measured(RichProgress() if shown else NullProgress())
         try:
             yield progress
         finally:

@@ -77,8 +77,10 @@ def verify(ctx, files, as_json):
 
 def _format_of(output: str) -> str | None:
     """By the end of a name; a table may be packed (.tsv.gz)."""
+    from dnatk.output.files import is_packed
+
     name = Path(output)
-    packed = name.suffix.lower() in (".gz", ".bgz")
+    packed = is_packed(name)
     format = _SUFFIXES.get(Path(name.stem if packed else name).suffix.lower())
     return None if packed and format != "tsv" else format
 

@@ -119,7 +119,7 @@ def command(
     prepare_cpu(threads)
     # The same bytes everywhere, whatever the locale.
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")
-    with console.progress() as progress:
+    with console.progress(rows=output == "-") as progress:
         summary = predict(
             source,
             sys.stdout if output == "-" else output,

@@ -218,7 +218,7 @@ def _strands(tiles: list[Tile], tokens: Tokens, both: bool, longest: int | None)
 def _too_long(region: Region, n: int, longest: int) -> InputError:
     return InputError(
         f"{region.contig}:{region.start}-{region.end} gives {n} tokens, the model takes {longest}",
-        hint="a smaller --window",
+        hint="a smaller embed --window or finetune --length",
     )
 
 

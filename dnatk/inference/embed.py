@@ -122,12 +122,13 @@ def embed(
             return EmbedSummary(path, rows, 0, {}, kept=rows)
         what = {
             "output": FORMAT,
+            # Before the digest of a shard, which hangs on them and says less.
+            "device": encoder.device.type,
+            "batch_tokens": engine.batch_tokens,
+            "dtype": options.dtype,
             **facts,
             "command": command,
             "config": config,
-            "dtype": options.dtype,
-            "batch_tokens": engine.batch_tokens,
-            "device": encoder.device.type,
         }
         with opened_store(path, what, ranks, resume=resume, force=force) as store:
             kept = store.rows()

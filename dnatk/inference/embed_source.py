@@ -13,6 +13,7 @@ from dnatk.genome.files import readable_again
 from dnatk.genome.regions import Region, parse_region
 from dnatk.genome.windows import Tiling
 from dnatk.inference.batches import Tile
+from dnatk.inference.reading import reading
 from dnatk.inference.tiles import (
     Tally,
     genome_windows,
@@ -63,7 +64,7 @@ def embed_source(
             contigs,
             None if stream else sum(tiling.count(length) for length in contigs.values()),
             "windows",
-            (lambda: record_windows(read_fasta("-"), tiling, contigs))
+            (lambda: record_windows(_read("-", read_fasta("-")), tiling, contigs))
             if stream
             else (lambda: genome_windows(contigs, tiling)),
             lambda window: window.size,
@@ -72,7 +73,7 @@ def embed_source(
         )
     wanted = [parse_region(text, contigs) for text in regions]
     again = bed is None or readable_again(bed)
-    items = (lambda: wanted) if bed is None else (lambda: read_bed(bed))
+    items = (lambda: wanted) if bed is None else (lambda: _read(bed, read_bed(bed)))
     return EmbedSource(
         contigs,
         _count(items(), genome, on_error) if again else None,
@@ -82,6 +83,11 @@ def embed_source(
         lambda found: region_tiles(found, genome, tiling, tokens, tally, on_error=on_error),
         again,
     )
+
+
+def _read(path: str | Path, items: Iterable[Any]) -> Iterator[Any]:
+    with reading("<stdin>" if str(path) == "-" else path):
+        yield from items
 
 
 def _count(regions: Iterable[Region], genome: Genome, on_error: str) -> int:

@@ -157,7 +157,7 @@ class Engine:
         if n_tiles == 1:
             raise ModelError(
                 f"{device} has not memory enough for one window of {size} tokens",
-                hint="a smaller --window, a smaller model, or --device cpu",
+                hint="a smaller model, embed --window or finetune --length, or --device cpu",
             )
         if self._most is None:
             log.warning(

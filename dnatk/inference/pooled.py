@@ -59,23 +59,27 @@ class Pooled:
             two_SD = two_SD * (one_S / two_S.clamp(min=1))[:, None]
         return (one_SD + two_SD) / 2
 
-    def results(self, strands: list[Strand], arrays: list[np.ndarray]) -> list[np.ndarray]:
-        """What each tile adds to its row: (D,) pooled, or the (n, D) tokens that it owns."""
+    def results(self, strands: list[Strand], arrays: list[np.ndarray]) -> list:
+        """What each tile adds to its row: (D,) pooled, or the (n, D) tokens that it owns.
+
+        These with whether all tokens beside it are finite, too: if not, :meth:`add` looks.
+        """
         if self.pool != "none":
             return list(arrays[0])
-        if not arrays[1]:
-            raise not_finite(strands[0].tiles[0].row)
         tiles, lengths = strands[0].tiles, strands[0].lengths
         starts = np.cumsum(lengths) - lengths + len(self._tokens.prefix)
         return [
-            arrays[0][start + tile.low : start + tile.high]
+            (arrays[0][start + tile.low : start + tile.high], bool(arrays[1]))
             for tile, start in zip(tiles, starts, strict=True)
         ]
 
-    def add(self, tile: Tile, result: np.ndarray) -> None:
+    def add(self, tile: Tile, result) -> None:
         row = tile.row
         if self.pool == "none":
-            row.pieces.append(result)
+            tokens_nD, finite = result
+            if not (finite or np.isfinite(tokens_nD).all()):
+                raise not_finite(row)
+            row.pieces.append(tokens_nD)
             return
         kept = _n_kept(tile, self._tokens)
         if not kept:

@@ -20,6 +20,7 @@ from dnatk.inference.predict_options import PredictOptions
 from dnatk.inference.predict_report import Report
 from dnatk.inference.predict_rows import check_region, check_strand_column, needs_strand
 from dnatk.inference.predict_sink import Outputs
+from dnatk.inference.reading import reading
 from dnatk.inference.run import Sharing
 from dnatk.output.files import check_output
 from dnatk.output.provenance import provenance
@@ -193,10 +194,11 @@ def _provenance(task: Task, source: str | Path, genome: Path | None, command: st
 def _count(source: str | Path, genome: Genome, stranded: bool, on_error: str) -> int:
     """Read a BED file to its end before any work, so that line 90,000 fails in the first second."""
     count, columns = 0, 0
-    for region in read_bed(source):
-        count += 1
-        columns = columns or len(region.fields)
-        check_columns(region, columns)
-        if on_error == "fail":
-            check_region(region, genome, stranded)
+    with reading(source):
+        for region in read_bed(source):
+            count += 1
+            columns = columns or len(region.fields)
+            check_columns(region, columns)
+            if on_error == "fail":
+                check_region(region, genome, stranded)
     return count

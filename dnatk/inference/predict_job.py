@@ -23,6 +23,7 @@ from dnatk.inference.parts import Share, part_bases
 from dnatk.inference.predict_options import PredictOptions
 from dnatk.inference.predict_rows import record_rows, region_rows
 from dnatk.inference.predict_sink import Outputs, Sink
+from dnatk.inference.reading import reading
 from dnatk.inference.run import RowsTold, Sharing, opened_store, run
 from dnatk.inference.scored import Scored
 from dnatk.output.part_store import PartStore
@@ -81,11 +82,12 @@ class Work:
     def items(self) -> Iterator[Any]:
         """Them all, Regions or (name, bases); a file is opened again but for the first time."""
         opened, self._opened = self._opened, None
-        every: Iterator[Any] = opened or open_regions_or_sequences(self._source)[1]
-        for item in every:
-            if self.kind == "fasta":
-                self.contigs[item[0]] = len(item[1])
-            yield item
+        with reading(self.shown):
+            every: Iterator[Any] = opened or open_regions_or_sequences(self._source)[1]
+            for item in every:
+                if self.kind == "fasta":
+                    self.contigs[item[0]] = len(item[1])
+                yield item
 
     def bases(self, item: Any) -> int:
         """Of one, as the model reads it."""
@@ -151,7 +153,7 @@ class Job:
     ) -> PredictSummary | None:
         """Predict into ``outputs``; None for processes other than the first."""
         scorer, ranks = self.scorer, self.sharing.ranks
-        if outputs.main is None and ranks.world > 1:
+        if outputs.stream is not None and ranks.world > 1:
             raise InputError("the processes of torchrun cannot share stdout", hint="give -o FILE")
         combine = "mean" if self.options.combine == "tiles" else self.options.combine
         scored = Scored(scorer, combine=combine)
@@ -165,12 +167,18 @@ class Job:
         size = part_bases(engine.batch_tokens)
         share, total = self.sharing.share(self.work, size)
         facts = {**self.facts, **share.facts}
-        expected = None if self.options.combine == "tiles" or ranks.world > 1 else total
+        tiles = self.options.combine == "tiles"
+        if tiles:  # rows of their own, which nobody has counted
+            total = None
+        expected = None if ranks.world > 1 else total
         asked_of_file = {**facts, "embeddings": self.options.embeddings}
         if resume and (rows := outputs.finished(asked_of_file, expected)) is not None:
             return PredictSummary(rows, {}, kept=rows, finished=True)
         what = {
             "output": FORMAT,
+            # Before the digest of a shard, which hangs on them and says less.
+            "device": scorer.encoder.device.type,
+            "batch_tokens": engine.batch_tokens,
             **facts,
             "command": command,
             "config": config,
@@ -179,8 +187,6 @@ class Job:
             "columns": self.table.columns,
             "embeddings": self.options.embeddings,
             "ignore_strand": self.options.ignore_strand,
-            "batch_tokens": engine.batch_tokens,
-            "device": scorer.encoder.device.type,
         }
         kept_by = (
             nullcontext()
@@ -192,10 +198,10 @@ class Job:
             open_h5 = self._open_h5({**facts, **asked})
             sink = Sink(outputs, self.table, scored, store, open_h5, asked["command"])
             kept = store.rows() if store else 0
-            progress.start("predicting", total, "regions")
+            progress.start("predicting", total, "windows" if tiles else "regions")
             try:
-                tiles = self._tiles(share, size)
-                made = run(engine, tiles, sink, store, share, self.contigs, RowsTold(progress))
+                drawn = self._tiles(share, size)
+                made = run(engine, drawn, sink, store, share, self.contigs, RowsTold(progress))
             finally:
                 progress.finish()
             if store is None:

@@ -186,21 +186,27 @@ class Sink:
     def publish(self, contigs: Mapping[str, int]) -> None:
         """Make the parts into the files asked for."""
         finished = {}
-        if self._outputs.h5_path is not None:
-            merged, _ = merged_h5(self._store, self._outputs.h5_path, self._empty, contigs)
-            finished[merged] = self._outputs.h5_path
-        if self._outputs.table_path is not None:
-            finished[self._merged_text()] = self._outputs.table_path
-        self._store.publish(finished)
+        try:
+            if self._outputs.h5_path is not None:
+                merged, _ = merged_h5(self._store, self._outputs.h5_path, self._empty, contigs)
+                finished[merged] = self._outputs.h5_path
+            if self._outputs.table_path is not None:
+                merged = staged(self._store, self._outputs.table_path, ".txt")
+                finished[merged] = self._outputs.table_path
+                self._merge_text(merged)
+            self._store.publish(finished)
+        except BaseException:
+            for made in finished:  # they may wait in other directories, where nobody looks again
+                with suppress(OSError):
+                    made.unlink(missing_ok=True)
+            raise
 
     def _empty(self, path: Path) -> None:
         self._open_h5(path).finish()
 
-    def _merged_text(self) -> Path:
-        merged = staged(self._store, self._outputs.table_path, ".txt")
+    def _merge_text(self, merged: Path) -> None:
         with packed_by_name(merged, self._outputs.table_path) as whole:
             whole.write(self._outputs.head(self._command).encode())
             for number in sorted(self._store.made):
                 with open(self._store.path(number, ".txt"), "rb") as part:
                     shutil.copyfileobj(part, whole)
-        return merged

@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -113,7 +113,8 @@ class Sharing:
                 hint="give files, not pipes",
             )
         counts: Counter = Counter()
-        every = hashlib.sha256()
+        # Parts of another size are other rows: such shards would lose some and double others.
+        every = hashlib.sha256(b"%d\n" % size)
         for number, item in numbered(source.items(), size, source.bases):
             counts[number] += 1
             if self.shard is not None:
@@ -249,12 +250,8 @@ def opened_store(
             store.remove()
         raise
     except BaseException as error:
-        if store is not None and store.made and store.directory.exists() and ranks.rank == 0:
-            log.warning(
-                "%d rows are kept in %s: the same command with --resume goes on",
-                store.rows(),
-                store.directory,
-            )
+        if store is not None and ranks.rank == 0:
+            _say_kept(store)
         if isinstance(error, Exception):  # of the merge, too
             _refuse(error, output)
         raise
@@ -262,3 +259,14 @@ def opened_store(
         if store is not None:
             store.close()
         ranks.leave()
+
+
+def _say_kept(store: PartStore) -> None:
+    with suppress(OSError):
+        store.refresh()  # rows of other processes are kept too
+    if store.made and store.directory.exists():
+        log.warning(
+            "%d rows are kept in %s: the same command with --resume goes on",
+            store.rows(),
+            store.directory,
+        )

@@ -91,7 +91,7 @@ class Scored:
         if not np.isfinite(outputs).all():
             raise not_finite(row)
         if self._per_base:
-            row.pieces.append((tile.start, outputs))
+            _add_bases(row, tile.start, outputs)
             return
         if not self._tokens.valid(tile.ids).any():
             return
@@ -117,10 +117,10 @@ class Scored:
 
     def output(self, row: Row) -> np.ndarray | None:
         """(C,) of a finished row; per base (B, C); None where nothing could be scored."""
-        if self._per_base:
-            return _joined(row.pieces, len(row.region)) if row.pieces else None
         if row.total is None:
             return None
+        if self._per_base:
+            return row.total[:, :-1] / np.maximum(row.total[:, -1:], 1)
         return row.total if self._combine == "max" else row.total / row.weight
 
     def vector(self, row: Row) -> np.ndarray | None:
@@ -128,12 +128,14 @@ class Scored:
         return None if row.vector is None else row.vector / row.weight
 
 
-def _joined(parts: list[tuple[int, np.ndarray]], n_bases: int) -> np.ndarray:
-    """(n_bases, C): overlapping tiles averaged, what lies outside the row cut off."""
-    total_BC = np.zeros((n_bases, parts[0][1].shape[1]), dtype=np.float32)
-    count_B = np.zeros(n_bases, dtype=np.float32)
-    for start, outputs_BC in parts:
-        low, high = max(start, 0), min(start + len(outputs_BC), n_bases)
-        total_BC[low:high] += outputs_BC[low - start : high - start]
-        count_B[low:high] += 1
-    return total_BC / np.maximum(count_B, 1)[:, None]
+def _add_bases(row: Row, start: int, outputs_BC: np.ndarray) -> None:
+    """Add a tile to the row's sum, whose last column counts the tiles of each base.
+
+    What lies outside the row is cut off.
+    """
+    n_bases = len(row.region)
+    if row.total is None:
+        row.total = np.zeros((n_bases, outputs_BC.shape[1] + 1), dtype=np.float32)
+    low, high = max(start, 0), min(start + len(outputs_BC), n_bases)
+    row.total[low:high, :-1] += outputs_BC[low - start : high - start]
+    row.total[low:high, -1] += 1

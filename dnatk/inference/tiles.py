@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from dnatk.genome.fasta import Genome
 from dnatk.genome.regions import Region
 from dnatk.genome.windows import Tiling
 from dnatk.inference.batches import Row, Tile, fresh_bases
+from dnatk.inference.reading import fetched
 from dnatk.kmers import KmerTokens, Tokens, reverse_complement
 from dnatk.output.status import Status
 
@@ -23,7 +24,6 @@ class Tally:
 
     rows: int = 0
     skipped: int = 0
-    unscored: dict[Status, int] = field(default_factory=dict)
 
 
 class Window(NamedTuple):
@@ -69,7 +69,7 @@ def window_tiles(
     for part, (contig, start, end, whole, given) in windows:
         fresh = fresh_bases(start, end, before if contig == contig_before else None)
         before, contig_before = (start, end), contig
-        bases = genome.fetch(contig, start, end) if given is None else given
+        bases = fetched(genome, contig, start, end) if given is None else given
         ids = tokens.encode(bases)
         if not tokens.valid(ids).any():
             tally.skipped += 1
@@ -100,7 +100,7 @@ def region_tiles(
         tally.rows += 1
         bases, status = _oriented_bases(region, genome, on_error)
         row = Row(region, status, part)
-        for number, tile in enumerate(bases_tiles(row, bases, tiling, tokens)):
+        for tile in bases_tiles(row, bases, tiling, tokens):
             if row.status == Status.NO_VALID_KMER and on_error == "fail":
                 unit = f"{tiling.k}-mer" if isinstance(tokens, KmerTokens) else "token"
                 raise InputError(
@@ -109,9 +109,6 @@ def region_tiles(
                     line=region.line,
                     hint="--on-error na writes a NaN row instead",
                 )
-            if row.status and number == 0:
-                status = Status(row.status)
-                tally.unscored[status] = tally.unscored.get(status, 0) + 1
             yield tile
 
 
@@ -146,7 +143,7 @@ def _oriented_bases(region: Region, genome: Genome, on_error: str) -> tuple[np.n
         known = region.contig in genome.lengths
         empty = np.empty(0, dtype=np.uint8)
         return empty, Status.OUT_OF_BOUNDS if known else Status.UNKNOWN_CONTIG
-    bases = genome.fetch(region.contig, region.start, region.end)
+    bases = fetched(genome, region.contig, region.start, region.end)
     return (reverse_complement(bases) if region.strand == "-" else bases), Status.SCORED
 
 

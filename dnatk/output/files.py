@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -56,10 +56,15 @@ def check_output(
     return path
 
 
+def is_packed(name: Path) -> bool:
+    """Whether a file of this name is packed; in any case of its letters."""
+    return name.suffix.lower() in (".gz", ".bgz")
+
+
 @contextmanager
 def packed_by_name(path: Path, name: Path) -> Iterator[BinaryIO]:
     """A file open for writing bytes, which are packed as bgzip does where ``name`` says so."""
-    if name.suffix not in (".gz", ".bgz"):
+    if not is_packed(name):
         with open(path, "wb") as plain:
             yield plain
         return
@@ -78,6 +83,12 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_names(directory: Path) -> None:
+    """:func:`sync` of the names in a directory, where the system lets it be opened."""
+    with suppress(OSError):
+        sync(directory)
 
 
 def size_and_sha256(path: Path) -> tuple[int, str]:
@@ -159,7 +170,9 @@ def directory_written_whole(target: Path, *, replace: bool) -> Iterator[Path]:
 def staging_of(target: Path) -> Path:
     """Where a directory is made until it is whole: beside its place. Nothing is there yet."""
     place = target.resolve()  # what a link leads to
-    staging = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    # Processes of one run on several machines may have the same number.
+    own = "-".join(filter(None, (str(os.getpid()), os.environ.get("RANK"))))
+    staging = place.with_name(f".{place.name}.{own}.partial")
     shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
     return staging
 

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dnatk.errors import OutputError
-from dnatk.output.files import reason, size_and_sha256, sync
+from dnatk.output.files import reason, size_and_sha256, sync, sync_names
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class PartStore:
         resume: go on where such a run was cut off; without one, begin.
         force: throw an unfinished run away.
         rank: of several processes that make parts of one run; those after the first join what
-            the first has opened.
+            the first has opened, and must be at the same run.
 
     Attributes:
         run: as it was begun.
@@ -85,9 +85,11 @@ class PartStore:
         self.made: dict[int, Made] = {}
         self._lines = None
         try:
+            now = json.loads(json.dumps(dict(run)))
             if rank == 0:
-                self._begin(json.loads(json.dumps(dict(run))), resume, force)
+                self._begin(now, resume, force)
             self.run = self._begun()
+            self._same(now)
             self._open_lines()
             self._read()
         except BaseException as error:
@@ -118,7 +120,7 @@ class PartStore:
         files = {suffix: _synced(self.path(number, suffix)) for suffix in suffixes}
         self.made[number] = Made(rows, dict(unscored), digest, files)
         line = json.dumps({"part": number, **asdict(self.made[number])})
-        _sync_directory(self.directory)
+        sync_names(self.directory)
         self._lines.write(line.encode() + b"\n")
         self._lines.flush()
         os.fsync(self._lines.fileno())
@@ -132,7 +134,7 @@ class PartStore:
         for made, final in finished.items():
             sync(made)
             made.replace(final)
-            _sync_directory(final.parent)
+            sync_names(final.parent)
         self.remove()
 
     def rows(self) -> int:
@@ -147,8 +149,11 @@ class PartStore:
         """Let another process go on; a directory without a part is removed."""
         if self._lines is None:
             return
-        if not self.made and self._rank == 0:
-            self.remove()  # before another process may begin
+        if self._rank == 0:
+            with contextlib.suppress(OSError):  # then nothing is known of the others' parts
+                self.refresh()
+                if not self.made:
+                    self.remove()  # before another process may begin
         self._lines.close()
         self._lines = None
 
@@ -171,14 +176,12 @@ class PartStore:
         if force or not there.exists():
             self._lines.truncate(0)
             _clear(self.directory, but=Path(self._lines.name))
-        if there.exists():
-            self._same(self._begun(), run)
-            return
-        new = self.directory / f"{_RUN}.new"
-        new.write_text(json.dumps(run, indent=1) + "\n", "utf-8")
-        sync(new)
-        new.replace(there)
-        _sync_directory(self.directory)
+        if not there.exists():
+            new = self.directory / f"{_RUN}.new"
+            new.write_text(json.dumps(run, indent=1) + "\n", "utf-8")
+            sync(new)
+            new.replace(there)
+            sync_names(self.directory)
 
     def _give_up(self) -> None:
         """Nothing is done here: others need not wait until this is collected."""
@@ -200,14 +203,17 @@ class PartStore:
             )
         return run
 
-    def _same(self, before: dict, now: dict) -> None:
-        for key in dict.fromkeys([*before, *now]):
-            if key not in NAMES and before.get(key) != now.get(key):
-                raise OutputError(
-                    f"was begun with {key} {before.get(key)}, now it is {now.get(key)}",
-                    path=self.directory,
-                    hint="give what it was begun with, or --force to start afresh",
-                )
+    def _same(self, now: dict) -> None:
+        for key in dict.fromkeys([*self.run, *now]):
+            then, here = self.run.get(key), now.get(key)
+            if key in NAMES or then == here:
+                continue
+            told = f"was begun with {key} {then}, now it is {here}"
+            hint = "give what it was begun with, or --force to start afresh"
+            if self._rank:
+                told = f"process {self._rank} has {key} {here}, the first one has {then}"
+                hint = "all must run alike: has each found its GPU?"
+            raise OutputError(told, path=self.directory, hint=hint)
 
     def _open_lines(self) -> None:
         if self._lines is None:
@@ -229,6 +235,8 @@ class PartStore:
 
     def _read(self, check: bool = True) -> None:
         for path in sorted(self.directory.glob("parts-*.jsonl")):
+            if not check and path == Path(self._lines.name):
+                continue  # one's own are known, and a damaged one still has its line
             for line in path.read_bytes().split(b"\n")[:-1]:
                 # A line of anything else is as good as none.
                 with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
@@ -290,9 +298,3 @@ def _synced(path: Path) -> tuple[int, str]:
     """A file's facts, once it is on the disk."""
     sync(path)
     return size_and_sha256(path)
-
-
-def _sync_directory(path: Path) -> None:
-    # Not every system lets a directory be opened.
-    with contextlib.suppress(OSError):
-        sync(path)

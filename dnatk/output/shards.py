@@ -16,6 +16,8 @@ from dnatk.output.merge import Piece, merge_rows
 
 # Attributes that may differ: what was typed, and which shard it is.
 _OWN = ("command", "config", "shard")
+# Why one that must agree may not, where its name does not tell.
+_HINTS = {"shard_input": "all shards need the same input and the same --batch-tokens"}
 
 
 def merge_files(paths: Sequence[str | Path], output: str | Path, *, force: bool = False) -> int:
@@ -88,7 +90,7 @@ def _check_alike(first: _Head, other: _Head) -> None:
             raise InputError(
                 f"has {key} {two}, {first.path} has {one}",
                 path=other.path,
-                hint="only files that agree in this can be merged",
+                hint=_HINTS.get(key, "only files that agree in this can be merged"),
             )
     if (first.shard is None) != (other.shard is None):
         whole, part = (first, other) if first.shard is None else (other, first)

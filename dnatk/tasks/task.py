@@ -246,10 +246,11 @@ class Task:
         head, n = HeadConfig(**self.head), self.space.n_outputs
         kmers = (self.trunk.k or 1, self.trunk.kmer_stride or 1)
         kmer_strides = (1, self.trunk.k) if self.trunk.native else (0,)
+        limits = {"binary": 1, "multilabel": n}.get(self.kind)
         scales = {len(self.target_mean), len(self.target_scale)}
         for together, what in (
             (self.shown.n_outputs == head.outputs == n, "classes, class_names and head.outputs"),
-            (self.kind != "multilabel" or len(self.thresholds) in (0, n), "classes and thresholds"),
+            (not limits or len(self.thresholds) in (0, limits), "classes and thresholds"),
             (self.kind != "regression" or scales == {n}, "classes, target_mean and target_scale"),
             (head.per_base == (self.kind == "per-base"), "kind and head.per_base"),
             (not head.per_base or (head.k, head.kmer_stride) == kmers, "k-mers of trunk and head"),
