@@ -39,7 +39,7 @@ NAMES_IT = {"apptainer", "conda", "docker", "mamba", "pip", "pipx", "uv", "man",
 NAMES_IT |= {"cd", "echo", "export", "eval", "mkdir", "cat", "ls", "grep", "singularity", "sed"}
 # Options of other programs that the text names.
 OTHERS = {
-    "--array", "--constraint", "--cpus-per-task", "--gpus-per-node", "--mem", "--nodes",
+    "--array", "--constraint", "--cpus-per-task", "--gpus-per-node", "--gres", "--mem", "--nodes",
     "--requeue", "--signal", "--time",  # Slurm
     "--nproc-per-node", "--nnodes",  # torchrun
     "--build-arg", "--extra-index-url",  # docker, pip
