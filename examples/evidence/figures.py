@@ -27,7 +27,7 @@ from pathlib import Path
 
 import labelled_sets  # noqa: F401  makes evaluate_bits importable
 import numpy as np
-from arms import directory, names, title
+from arms import ARMS, NORMAL, directory, names, title
 from evaluate_bits import draw_held, load_model, score_held
 from evaluate_bits import parse as bits_options
 
@@ -40,7 +40,7 @@ from dnatk.genome.fasta import read_fasta
 from dnatk.output.figures import as_svg, blank
 
 SHOWN = ("received_effective_tokens", "effective_tokens", "head_diversity")
-# Okabe and Ito's colours, which colour-blind readers tell apart; dashes beyond the eighth.
+# Okabe and Ito's colours, which colour-blind readers tell apart; dots beyond the eighth.
 _COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
     *("#E69F00", "#56B4E9", "#000000", "#999999"),
@@ -125,31 +125,33 @@ def first_of_each(by_seed: Mapping[str, Mapping[str, dict]]) -> dict[str, dict]:
 def draw(measured: Mapping[str, dict], out: Path) -> None:
     """The three figures."""
     figure, axes = _figure("tokens seen (millions)", "bits per masked token")
-    for style, (arm, of) in zip(_styles(), measured.items(), strict=False):
+    for arm, of in measured.items():
         if len(of["curve"]) > 1:  # not of what was never trained
             x, y = np.array(of["curve"]).T
-            axes.plot(x / 1e6, y, label=title(arm), **style)
+            axes.plot(x / 1e6, y, label=title(arm), **_style(arm))
     _finish(figure, axes, out / "loss.svg")
 
     figure, axes = _figure("tokens seen (millions)", "variance explained by the central bases")
-    for style, (arm, of) in zip(_styles(), measured.items(), strict=False):
+    for arm, of in measured.items():
         points = [(each["tokens"] / 1e6, each["r2"]["central"]) for each in of["checkpoints"]]
-        axes.plot(*zip(*points, strict=True), marker="o", ms=3, label=title(arm), **style)
+        axes.plot(*zip(*points, strict=True), marker="o", ms=3, label=title(arm), **_style(arm))
     _finish(figure, axes, out / "tokens.svg")
 
     figure, axes = _figure("layer", "tokens that receive attention (effective number)")
-    for style, (arm, of) in zip(_styles(), measured.items(), strict=False):
+    for arm, of in measured.items():
         y = of["attention"]["received_effective_tokens"]
-        axes.plot(range(1, len(y) + 1), y, marker="o", ms=4, label=title(arm), **style)
+        axes.plot(range(1, len(y) + 1), y, marker="o", ms=4, label=title(arm), **_style(arm))
         axes.set_xticks(range(1, len(y) + 1))
     axes.set_ylim(bottom=0)
     _finish(figure, axes, out / "attention.svg")
 
 
-def _styles():
-    for dash in ("-", "--", ":"):
-        for colour in _COLOURS:
-            yield {"color": colour, "ls": dash, "lw": 1.3}
+def _style(arm: str) -> dict:
+    """An arm's colour, the same from either start; dashes tell the start."""
+    base = arm.removesuffix(NORMAL)
+    turn, place = divmod(list(ARMS).index(base), len(_COLOURS))
+    dash = (("-", "--"), (":", "-."))[turn][base != arm]
+    return {"color": _COLOURS[place], "ls": dash, "lw": 1.3}
 
 
 def _figure(x: str, y: str):
