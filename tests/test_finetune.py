@@ -733,7 +733,7 @@ def test_an_unknown_class_in_a_dev_file_names_its_line(finetune, tables, tmp_pat
 
 
 def test_bases_of_a_bed_need_a_genome(finetune, islands):
-    assert "name its genome: --genome" in error_of(finetune(islands[1], code=1))
+    assert "name its genome: --genome" in error_of(finetune(islands[1], code=2))
 
 
 # The model
