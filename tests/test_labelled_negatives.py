@@ -163,6 +163,24 @@ def test_regions_that_no_model_takes_are_refused_before_they_are_read(tmp_path, 
     options = ReadOptions(genome=str(genome))
     with pytest.raises(InputError, match=r"r.bed: examples of 600 bases, the model takes 515 \("):
         read_sets(Files(str(bed)), options, Splitting(), most=lambda: 515)
+    dev = write_fasta(tmp_path / "dev.fa", {"a label=1": random_bases(700, 1)})
+    with pytest.raises(InputError, match=r"dev.fa: examples of 700 bases"):
+        read_sets(Files(str(bed), dev=str(dev)), options, Splitting(), most=lambda: 515)
+    of_tss = ReadOptions(genome=str(genome), fit="tss:-1000,+200")
+    with pytest.raises(InputError, match=r"1200 bases, the model takes 515 \(a shorter --fit\)"):
+        read_sets(Files(str(bed)), of_tss, Splitting(), most=lambda: 515)
+
+
+def test_labels_of_a_dev_set_are_named_by_the_training_data(tmp_path):
+    """Also where a genome is named, for lengths and places need no labels."""
+    genome = write_fasta(tmp_path / "g.fa", {"c": random_bases(4000, 3)})
+    train, dev = tmp_path / "train.csv", tmp_path / "dev.csv"
+    rows = [f"{random_bases(60, i)},{'x;y' if i % 2 else 'x'}" for i in range(10)]
+    train.write_text("sequence,label\n" + "\n".join(rows) + "\n")
+    dev.write_text(f"sequence,x,y\n{random_bases(60, 21)},1,0\n{random_bases(60, 22)},0,1\n")
+    options = ReadOptions(genome=str(genome), kind="multilabel")
+    sets, _, _ = read_sets(Files(str(train), dev=str(dev)), options, Splitting(test=0.2))
+    assert sets["dev"].targets.tolist() == [[1, 0], [0, 1]]
 
 
 def test_a_last_free_place_is_found_and_then_no_more(tmp_path):

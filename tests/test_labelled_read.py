@@ -239,6 +239,7 @@ def test_bed_with_a_label_column(tmp_path, genome, genome_sequences, bed, option
     [
         ("#chrom start end label\n# converted on a Monday\n", ("0", "1")),
         ("# my peaks\n#Chr start end label more\n", ("0", "1")),
+        ("# chr names are those of UCSC\n#seqnames start end label\n", ("0", "1")),
         ("# target regions of the kit\n", ("negative", "positive")),
         ("# label free peaks\n", ("negative", "positive")),
         ("# label free quantification of peaks\n", ("negative", "positive")),
@@ -255,8 +256,34 @@ def test_bases_beside_coordinates_are_what_is_read(tmp_path, genome):
     text = "#chrom\tstart\tend\tsequence\tlabel\nchr1\t100\t106\tACGTAC\t1\nchr1\t5\t9\tGGGG\t0\n"
     data = read_labelled(write(tmp_path / "x", text), ReadOptions(genome=str(genome)))
     assert texts(data) == ["ACGTAC", "GGGG"]
-    comment = "# sequence of peaks\nchr1\t100\t106\n"
-    assert content_kind(write(tmp_path / "y", comment)) == "bed"
+    above = write(tmp_path / "above", "# made by X\n" + text)
+    assert texts(read_labelled(above, ReadOptions(genome=str(genome)))) == ["ACGTAC", "GGGG"]
+    named = write(tmp_path / "named", text.replace("label", "bound"))
+    assert content_kind(named) == "bed"
+    assert content_kind(named, ["bound"]) == "table"
+    data = read_labelled(named, ReadOptions(genome=str(genome), labels=("bound",)))
+    assert texts(data) == ["ACGTAC", "GGGG"]
+
+
+@pytest.mark.parametrize(
+    ("above", "options", "classes"),
+    [
+        ("# sequence of peaks\n", {}, ("negative", "positive")),
+        ("#chrom\tstart\tend\tsequence\tx\n", {}, ("negative", "positive")),
+        ("#chrom\tstart\tend\tseq\tx\n", {"labels": ("5",)}, ("0", "1")),
+        ("##fields\tseq\tlabel\n", {}, ("negative", "positive")),
+    ],
+)
+def test_a_bed_of_motifs_stays_one(tmp_path, genome, above, options, classes):
+    rows = "chr1\t100\t106\tACGTAC\t1\nchr1\t5\t9\tGGGG\t0\n"
+    path = write(tmp_path / "x", above + rows)
+    assert read_labelled(path, ReadOptions(genome=str(genome), **options)).space.classes == classes
+
+
+def test_a_header_has_as_many_names_as_fields_also_empty_ones(tmp_path, genome):
+    text = "#seqnames\tstart\tend\tlabel\tnote\nchr1\t100\t200\t1\t\nchr1\t300\t400\t0\tx\n"
+    data = read_labelled(write(tmp_path / "x", text), ReadOptions(genome=str(genome)))
+    assert data.space.classes == ("0", "1")
 
 
 def test_bed_regions_are_brought_to_a_length(tmp_path, genome, genome_sequences):

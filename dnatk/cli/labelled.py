@@ -78,7 +78,7 @@ def check_labelled(*paths: str | None) -> None:
     given = [path for path in paths if path]
     if not typed or not all(map(readable_again, given)):  # the reader refuses what is no file
         return
-    kind_of = {path: content_kind(path) for path in given}
+    kind_of = {path: content_kind(path, ctx.params["label_columns"]) for path in given}
     beds = [path for path, kind in kind_of.items() if kind == "bed"]
     for name in typed:
         flag, kind = f"--{name.replace('_', '-')}", _OF_KIND[name]

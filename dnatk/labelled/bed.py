@@ -143,21 +143,22 @@ def _label_columns(
 def _header(path: str | Path) -> list[str]:
     """The column names in a '#' line before the rows; [] without one.
 
-    Other comments may stand round it: it begins with the contig's column, or else has as many names
-    as the first row has fields.
+    Other comments may stand round it: it has as many names as the first row has fields, or else
+    begins with the contig's column.
     """
     above: list[list[str]] = []
     with open_text(path) as handle:
         for raw in handle:
-            line = raw.decode("utf-8-sig", "replace").strip()
-            text = line.lstrip("#").strip()
+            line = raw.decode("utf-8-sig", "replace").rstrip("\r\n")
+            text = line.lstrip("# ")
             fields = [name.strip() for name in (text.split("\t") if "\t" in text else text.split())]
             if line.startswith("#"):
                 above.append(fields)
-            elif line and not is_header(line):
+            elif line.strip() and not is_header(line):
                 by_name = [names for names in above if names[:1] and names[0].lower() in CONTIG]
                 by_number = [names for names in above if len(names) == len(fields)]
-                return (by_name or by_number or [[]])[-1]
+                both = [names for names in by_name if names in by_number]
+                return (both or by_number or by_name or [[]])[-1]
     return []
 
 

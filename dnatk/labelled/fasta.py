@@ -26,7 +26,7 @@ _ADVICE = "write '>name label=1', or give a table of names and labels with --lab
 def rows_of_fasta(path: str | Path, options: ReadOptions, space: LabelSpace | None) -> Rows:
     """The examples of a FASTA file. Names in the side table that it lacks are passed over."""
     rows, labels_of = None, None
-    for line, header, sequence in _records(path):
+    for line, header, sequence in fasta_records(path):
         if rows is None:
             columns, labels_of = (
                 _from_table(path, options, space)
@@ -41,7 +41,7 @@ def rows_of_fasta(path: str | Path, options: ReadOptions, space: LabelSpace | No
     return rows
 
 
-def _records(path: str | Path) -> Iterator[tuple[int, str, bytes]]:
+def fasta_records(path: str | Path) -> Iterator[tuple[int, str, bytes]]:
     """(line, header without '>', bases) of every record."""
     header, at, parts = None, 0, []
     with open_text(path) as handle:

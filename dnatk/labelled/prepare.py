@@ -117,15 +117,13 @@ def _length(paths: list[str], options: ReadOptions, most: Callable[[], int]) -> 
     if not regions:
         return 0
     fit = Fit.parse(options.fit, sys.maxsize)
-    if fit.kind == "tss":
-        length = fit.last - fit.first
-    else:
-        length = max(*regions, *(length for _, given in found for length in given), 0)
+    longest = [max(*of_genome, *given, 0, 0) for of_genome, given in found]
+    length = fit.last - fit.first if fit.kind == "tss" else max(longest)
     if (limit := most()) and length > limit:
         raise InputError(
             f"examples of {length} bases, the model takes {limit}",
-            path=paths[0],
-            hint="--length cuts all to their middle",
+            path=paths[0] if fit.kind == "tss" else paths[longest.index(length)],
+            hint="a shorter --fit" if fit.kind == "tss" else "--length cuts all to their middle",
         )
     if fit.kind != "tss" and min(regions) < length:
         log.warning(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from dnatk.genome.files import open_text, readable_again
 from dnatk.genome.regions import Region, middle
 from dnatk.labelled.bed import places_of_bed, rows_of_bed
 from dnatk.labelled.dataset import LabelledSet, LabelSpace
-from dnatk.labelled.fasta import rows_of_fasta
+from dnatk.labelled.fasta import fasta_records, rows_of_fasta
 from dnatk.labelled.labels import apply_labels
 from dnatk.labelled.places import resized
-from dnatk.labelled.rows import ReadOptions
+from dnatk.labelled.rows import DEFAULT_LABELS, ReadOptions
 from dnatk.labelled.tables import SEQUENCE, rows_of_table
 
 __all__ = ["ReadOptions", "content_kind", "crop", "read_labelled"]
@@ -50,7 +50,7 @@ def read_labelled(
         raise InputError("labelled data must be a file", path=path, hint="no pipe, no directory")
     if space is not None:
         options = replace(options, kind=space.kind, positive="")
-    content = content_kind(path)
+    content = content_kind(path, options.labels)
     if content == "bed":
         rows = rows_of_bed(path, options, space, avoid)
     else:
@@ -67,34 +67,39 @@ def places(path: str | Path, options: ReadOptions) -> list[Region]:
 
     Without a genome there are no negatives to be drawn either, and nobody asks.
     """
-    content = content_kind(path)
+    content = content_kind(path, options.labels)
     if not options.genome or content == "fasta":
         return []
     if content == "bed":
         return places_of_bed(path, options)
-    return rows_of_table(path, options, None).regions or []
+    return rows_of_table(path, options, None, labelled=False).regions or []
 
 
 def lengths(path: str | Path, options: ReadOptions) -> tuple[list[int], list[int]]:
     """Bases of a file's examples: of regions to be read from a genome, and of given sequences."""
-    content = content_kind(path)
+    content = content_kind(path, options.labels)
     if content == "bed":
         return [len(region) for region in places_of_bed(path, options)], []
-    rows = (rows_of_fasta if content == "fasta" else rows_of_table)(path, options, None)
+    if content == "fasta":
+        return [], [len(bases) for _, _, bases in fasta_records(path)]
+    rows = rows_of_table(path, options, None, labelled=False)
     found = [len(sequence) for sequence in rows.sequences]
     return (found, []) if rows.from_genome else ([], found)
 
 
-def content_kind(path: str | Path) -> str:
-    """'fasta', 'bed' or 'table', by the first line that says it."""
+def content_kind(path: str | Path, labels: Sequence[str] = ()) -> str:
+    """'fasta', 'bed' or 'table', by the first line that says it.
+
+    A '#' line that names a column of bases and one of labels (one of ``labels``, or as labels are
+    called) is the header of a table, also above coordinates: its bases are no genome's.
+    """
+    columns: list[str] = []
     with open_text(path) as handle:
         for number, raw in enumerate(handle):
             line = raw.decode("utf-8-sig" if number == 0 else "utf-8", "replace").strip()
             # A comment of FASTA begins with ;, and so does a table whose first column has no name.
-            # A header of columns, one of them the bases: what it names is not read from a genome.
-            names = line.lstrip("#").strip().lower().split("\t") if line[:1] == "#" else []
-            if len(names) > 1 and set(names) & set(SEQUENCE):
-                return "table"
+            if line[:1] == "#":
+                columns = line.lstrip("# ").lower().split("\t")
             if not line or line[0] == ";" or is_header(line):
                 continue
             if line[0] == ">":
@@ -103,7 +108,10 @@ def content_kind(path: str | Path) -> str:
             numbers = [text.removeprefix("-").isdigit() for text in more[:2]]
             # Classes may be called 0 and 1.
             header = first.lower() in SEQUENCE
-            return "bed" if numbers == [True, True] and not header else "table"
+            known = {*DEFAULT_LABELS, *map(str.lower, labels)}
+            headed = {*SEQUENCE} & {*columns} and known & {*columns}
+            headed = headed and len(columns) == len(line.split("\t"))
+            return "bed" if numbers == [True, True] and not (header or headed) else "table"
     return "table"  # where an empty file is told of
 
 

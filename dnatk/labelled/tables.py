@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from dnatk.errors import InputError, did_you_mean
@@ -89,8 +90,7 @@ def read_table(path: str | Path) -> Table:
     """
     csv.field_size_limit(sys.maxsize)  # a sequence may be longer than csv's 128 KiB
     lines = _Lines(path)
-    header = lines.header()
-    first = lines.number
+    first, header = lines.header()
     delimiter = max("\t,;", key=header.count)
     ((_, columns),) = _records([header.lstrip("#")], delimiter, path, first)
     records = []
@@ -150,10 +150,14 @@ class _Lines:
                     raise carriage_return(self.path, self.number)
                 yield text
 
-    def header(self) -> str:
-        for text in self:
+    def header(self) -> tuple[int, str]:
+        """Its number and text: of several lines with '#' the last one."""
+        while text := next(self._lines, ""):
             if text.strip() and not text.startswith("##"):
-                return text.rstrip("\r\n")
+                number, following = self.number, next(self._lines, "")
+                self._lines = chain([following] if following else (), self._lines)
+                if not (text.startswith("#") and following.startswith("#")):
+                    return number, text.rstrip("\r\n")
         raise InputError("is empty", path=self.path)
 
 
@@ -168,10 +172,12 @@ def label_columns(table: Table, options: ReadOptions, space: LabelSpace | None) 
     return [table.need(*DEFAULT_LABELS, hint=hint)]
 
 
-def rows_of_table(path: str | Path, options: ReadOptions, space: LabelSpace | None) -> Rows:
-    """The examples of a CSV or TSV."""
+def rows_of_table(
+    path: str | Path, options: ReadOptions, space: LabelSpace | None, *, labelled: bool = True
+) -> Rows:
+    """The examples of a CSV or TSV; without their labels where only places or bases are asked."""
     table = read_table(path)
-    labels = label_columns(table, options, space)
+    labels = label_columns(table, options, space) if labelled else []
     place = [table.column(*CONTIG), table.column("start"), table.column("end")]
     strand, name = table.column("strand"), table.column("name", "id")
     from_genome = bool(options.genome) and None not in place and not options.sequence
@@ -207,7 +213,7 @@ def rows_of_table(path: str | Path, options: ReadOptions, space: LabelSpace | No
     finally:
         if genome is not None:
             genome.close()
-    if genome is None and rows.regions:
+    if genome is None and rows.regions and labelled:
         _check_lengths(rows)
     return rows
 

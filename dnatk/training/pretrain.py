@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,7 +106,7 @@ def pretrain(
             if beginning.finished:  # by another job since we looked
                 log.warning("%s is finished: %d steps", run, config.max_steps)
                 return run
-            with _listening(stop, "SIGUSR1", alone=alone):
+            with _listening(stop, "SIGUSR1", alone=alone), _swept(run, ranks):
                 trainer, sources = _trainer(
                     config, run, place, rows, ranks, beginning, progress, stop
                 )
@@ -115,9 +116,17 @@ def pretrain(
                         trainer.train(resume_from_checkpoint=str(last) if last else None)
                     if trainer.state.global_step == config.max_steps:
                         _publish(trainer, run, config, sources)
-            if ranks.is_main_process:
-                Corpus.remove(run)
     return run
+
+
+@contextmanager
+def _swept(run: Path, ranks: PartialState) -> Iterator[None]:
+    """Nothing of the corpus stays behind."""
+    try:
+        yield
+    finally:
+        if ranks.is_main_process:
+            Corpus.remove(run)
 
 
 def _listening(stop: Stop | None, *names: str, alone: bool) -> AbstractContextManager[object]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate.utils import DistributedType
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
@@ -124,6 +125,7 @@ class MaskedLMTrainer(FiniteTrainer):
         # Of weights that are shared out (FSDP) each rank looks at its own part.
         own = [getattr(p, "to_local", lambda p=p: p)() for p in self.model_wrapped.parameters()]
         finite = torch.stack([weight.detach().isfinite().all() for weight in own]).all()
+        finite = finite.to(self.args.device)  # weights may wait on the host (FSDP's offload)
         if not self.accelerator.gather(finite[None]).all():
             raise TrainingError(
                 f"weights are not finite after step {self.state.global_step}", hint=self.hint
@@ -191,7 +193,8 @@ def training_arguments(
     # With several GPUs in one process the Trainer would cut packed batches apart (DataParallel);
     # more than one is torchrun's affair.
     arguments._n_gpu = min(arguments.n_gpu, 1)
-    if device.type == "cuda" and device.index is not None and arguments.world_size == 1:
+    alone = arguments.distributed_state.distributed_type == DistributedType.NO
+    if device.type == "cuda" and device.index is not None and alone:
         _place(arguments, device)
     return arguments
 
