@@ -109,8 +109,8 @@ def content_kind(path: str | Path, labels: Sequence[str] = ()) -> str:
             # Classes may be called 0 and 1.
             header = first.lower() in SEQUENCE
             known = {*DEFAULT_LABELS, *map(str.lower, labels)}
-            headed = {*SEQUENCE} & {*columns} and known & {*columns}
-            headed = headed and len(columns) == len(line.split("\t"))
+            fits = len(columns) == len(line.split("\t"))
+            headed = fits and {*SEQUENCE} & {*columns} and known & {*columns}
             return "bed" if numbers == [True, True] and not (header or headed) else "table"
     return "table"  # where an empty file is told of
 
