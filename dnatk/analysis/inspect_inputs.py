@@ -14,7 +14,8 @@ from dnatk.analysis.subject import Subject
 from dnatk.errors import InputError
 from dnatk.genome.fasta import sha256
 from dnatk.labelled.dataset import LabelledSet
-from dnatk.labelled.read import ReadOptions, crop, places, read_labelled
+from dnatk.labelled.prepare import read_clear
+from dnatk.labelled.read import ReadOptions, crop
 from dnatk.labelled.splits import split_set
 from dnatk.masking import Schedule
 from dnatk.model.models import warn_of_untrained
@@ -74,19 +75,13 @@ def labelled_sets(
             raise InputError("--labelled-dev goes with --labelled", path=options.labelled_dev)
         return None
     read = replace(options.read, seed=options.seed)
-    # Negatives drawn for one file keep clear of the other: its examples, and what was drawn.
-    known = places(options.labelled_dev, read) if options.labelled_dev else []
-    data = read_labelled(options.labelled, read, avoid=known)
+    others = {"dev": options.labelled_dev} if options.labelled_dev else {}
+    data, given = read_clear(options.labelled, others, read)
     if data.space.kind not in ("binary", "multiclass"):
         raise InputError(
             f"the labels are {data.space.kind}", path=data.path, hint="a probe needs classes"
         )
-    if options.labelled_dev:
-        known += data.regions or ()
-        dev = read_labelled(options.labelled_dev, read, data.space, avoid=known)
-        sets = {"train": data, "dev": dev}
-    else:
-        sets = _split(data, options.seed)
+    sets = {"train": data, **given} if given else _split(data, options.seed)
     rng = np.random.default_rng(options.seed)
     for name, part in sets.items():
         most = _MOST_LABELLED[name]

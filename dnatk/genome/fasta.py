@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from dnatk.errors import InputError, ReferenceError_
-from dnatk.genome.files import duplicate, header_name, not_fasta, open_text, sha256
+from dnatk.genome.files import duplicate, header_name, not_fasta, open_text, reading, sha256
 from dnatk.genome.index import fresh_index, random_access_file
 from dnatk.genome.names import unknown_contig_hint
 from dnatk.genome.regions import Region
@@ -245,7 +245,8 @@ class Genome:
                 self._faidx.fetch(contig, at + 1, min(at + _AT_ONCE, end)).encode()
                 for at in range(start, end, _AT_ONCE)
             )
-            sequence = b"".join(pieces)
+            with reading(self.path):
+                sequence = b"".join(pieces)
         except (ValueError, RuntimeError, struct.error, zlib.error) as error:
             # Bytes that are no text, or a damaged block of a bgzip file.
             raise InputError(

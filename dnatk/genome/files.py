@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from dnatk.errors import InputError
+from dnatk.errors import InputError, first_line
 
 GZIP = b"\x1f\x8b"
 
@@ -42,6 +42,16 @@ def _unpacked(handle: BinaryIO) -> BinaryIO:
     if not hasattr(handle, "peek"):
         return handle
     return gzip.open(handle, "rb") if handle.peek(2)[:2] == GZIP else handle
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Raise :class:`InputError` of ``path`` where the system cannot read: no output is to blame."""
+    try:
+        yield
+    except OSError as error:
+        told = error.strerror or first_line(error)
+        raise InputError(f"cannot be read: {told}", path=path) from error
 
 
 def readable_again(path: str | Path) -> bool:

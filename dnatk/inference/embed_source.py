@@ -9,11 +9,10 @@ from typing import Any
 
 from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome, read_fasta
-from dnatk.genome.files import readable_again
+from dnatk.genome.files import readable_again, reading
 from dnatk.genome.regions import Region, parse_region
 from dnatk.genome.windows import Tiling
 from dnatk.inference.batches import Tile
-from dnatk.inference.reading import reading
 from dnatk.inference.tiles import (
     Tally,
     genome_windows,

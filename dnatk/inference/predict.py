@@ -12,6 +12,7 @@ from typing import TextIO, cast
 from dnatk.errors import InputError, OutputError
 from dnatk.genome.bed import read_bed
 from dnatk.genome.fasta import Genome
+from dnatk.genome.files import reading
 from dnatk.genome.fit import Fit
 from dnatk.genome.locate import find_genome
 from dnatk.genome.sniff import open_regions_or_sequences
@@ -20,7 +21,6 @@ from dnatk.inference.predict_options import PredictOptions
 from dnatk.inference.predict_report import Report
 from dnatk.inference.predict_rows import check_region, check_strand_column, needs_strand
 from dnatk.inference.predict_sink import Outputs
-from dnatk.inference.reading import reading
 from dnatk.inference.run import Sharing
 from dnatk.output.files import check_output
 from dnatk.output.provenance import provenance

@@ -13,7 +13,7 @@ from typing import Any
 from dnatk import __version__
 from dnatk.errors import InputError
 from dnatk.genome.fasta import Genome
-from dnatk.genome.files import readable_again
+from dnatk.genome.files import readable_again, reading
 from dnatk.genome.fit import Fit
 from dnatk.genome.regions import Region
 from dnatk.genome.sniff import open_regions_or_sequences
@@ -23,7 +23,6 @@ from dnatk.inference.parts import Share, part_bases
 from dnatk.inference.predict_options import PredictOptions
 from dnatk.inference.predict_rows import record_rows, region_rows
 from dnatk.inference.predict_sink import Outputs, Sink
-from dnatk.inference.reading import reading
 from dnatk.inference.run import RowsTold, Sharing, opened_store, run
 from dnatk.inference.scored import Scored
 from dnatk.output.part_store import PartStore

@@ -14,7 +14,6 @@ from dnatk.genome.fit import Fit
 from dnatk.genome.regions import Region
 from dnatk.inference.batches import Row, Tile
 from dnatk.inference.predict_options import PredictOptions
-from dnatk.inference.reading import fetched
 from dnatk.inference.sequences import record_windows, row_tiles
 from dnatk.kmers import Tokens, reverse_complement
 from dnatk.output.status import Status
@@ -109,7 +108,7 @@ def _region_row(
 
     def windows() -> Iterator[tuple[int, np.ndarray]]:
         for start, end in places:
-            bases = fetched(genome, region.contig, start, end)
+            bases = genome.fetch(region.contig, start, end)
             if backwards:
                 yield region.end - end, reverse_complement(bases)
             else:

@@ -13,7 +13,6 @@ from dnatk.genome.fasta import Genome
 from dnatk.genome.regions import Region
 from dnatk.genome.windows import Tiling
 from dnatk.inference.batches import Row, Tile, fresh_bases
-from dnatk.inference.reading import fetched
 from dnatk.kmers import KmerTokens, Tokens, reverse_complement
 from dnatk.output.status import Status
 
@@ -69,7 +68,7 @@ def window_tiles(
     for part, (contig, start, end, whole, given) in windows:
         fresh = fresh_bases(start, end, before if contig == contig_before else None)
         before, contig_before = (start, end), contig
-        bases = fetched(genome, contig, start, end) if given is None else given
+        bases = genome.fetch(contig, start, end) if given is None else given
         ids = tokens.encode(bases)
         if not tokens.valid(ids).any():
             tally.skipped += 1
@@ -143,7 +142,7 @@ def _oriented_bases(region: Region, genome: Genome, on_error: str) -> tuple[np.n
         known = region.contig in genome.lengths
         empty = np.empty(0, dtype=np.uint8)
         return empty, Status.OUT_OF_BOUNDS if known else Status.UNKNOWN_CONTIG
-    bases = fetched(genome, region.contig, region.start, region.end)
+    bases = genome.fetch(region.contig, region.start, region.end)
     return (reverse_complement(bases) if region.strand == "-" else bases), Status.SCORED
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from dnatk.errors import InputError
@@ -76,14 +76,7 @@ def read_sets(
     others = {name: path for name, path in (("dev", files.dev), ("test", files.test)) if path}
     if not options.length:
         options = replace(options, length=_length([files.data, *others.values()], options, most))
-    # Negatives drawn for one file keep clear of the others: their examples, and what was drawn.
-    known = [place for path in others.values() for place in places(path, options)]
-    data = read_labelled(files.data, options, avoid=known)
-    known += data.regions or ()
-    sets = {}
-    for name, path in others.items():
-        sets[name] = read_labelled(path, options, data.space, avoid=known)
-        known += sets[name].regions or ()
+    data, sets = read_clear(files.data, others, options)
     if set(sets) == {"dev", "test"}:
         sets = {"train": data, **sets}
     else:
@@ -106,6 +99,23 @@ def read_sets(
         return sets, report, 0
     sets, dropped = drop_leaks(sets)
     return sets, report, dropped
+
+
+def read_clear(
+    path: str, others: Mapping[str, str], options: ReadOptions
+) -> tuple[LabelledSet, dict[str, LabelledSet]]:
+    """What is learnt from, and the sets beside it by name, whose labels must be the first one's.
+
+    Negatives drawn for one file keep clear of the others: their examples, and what was drawn.
+    """
+    known = [place for other in others.values() for place in places(other, options)]
+    data = read_labelled(path, options, avoid=known)
+    known += data.regions or ()
+    sets = {}
+    for name, other in others.items():
+        sets[name] = read_labelled(other, options, data.space, avoid=known)
+        known += sets[name].regions or ()
+    return data, sets
 
 
 def _length(paths: list[str], options: ReadOptions, most: Callable[[], int]) -> int:
